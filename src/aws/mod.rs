@@ -1,0 +1,1 @@
+//! Reaching AWS: credentials, regions, rate limits, the CloudWatch poller.

@@ -1,0 +1,1 @@
+//! Arguments, runtime, exit codes.

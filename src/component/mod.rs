@@ -1,0 +1,65 @@
+//! What the author of a component reads: the traits a component implements, the context it is built in, and how a
+//! stage refuses data.
+//!
+//! A component is a folder under `components/<kind>/<name>/` and one line in `components/mod.rs`. Its [`Factory`]
+//! checks a configuration section and answers with a [`Plan`]; the graph builds the plan later. `check` opens no socket
+//! and creates nothing.
+
+mod context;
+mod delivery;
+mod instruments;
+mod outlet;
+mod plan;
+mod refused;
+mod status;
+
+pub use context::{BuildContext, Clock, ComponentId, ComponentKind, Deadline, StartError, SystemClock, UnixNanos};
+pub use delivery::{Delivery, PersistMode, QueueSettings, RetrySettings, Sizer};
+pub use instruments::{
+    Counter, Gauge, Histogram, Instruments, Kind as InstrumentKind, ReceiverCounts, Registry, Sample, SampleValue,
+};
+pub use outlet::{Outlet, Outlets};
+pub use plan::{
+    BuiltConnector, BuiltExporter, BuiltProcessor, ConnectorPlan, ExporterPlan, ExtensionPlan, Factory, Plan,
+    ProcessorPlan, ReceiverPlan, Stability,
+};
+pub use refused::{DropReason, Refused};
+pub use status::{ComponentState, PipelineInfo, StatusBoard};
+
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::pdata::Batch;
+
+/// A boxed future: `dyn` needs it. One allocation a batch, not a span.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Takes responsibility for a batch, or refuses it. The return value is the acknowledgement.
+///
+/// `Ok(())` means that somebody has taken responsibility: a queue, or the far end. Awaiting is the backpressure.
+pub trait Stage: Send + Sync {
+    /// Hands the batch over.
+    fn consume(&self, batch: Batch) -> BoxFuture<'_, Result<(), Refused>>;
+}
+
+/// A stage without tasks or waiting: runs in the caller's task, one after another with its neighbours.
+pub trait Processor: Send + Sync {
+    /// The batch as it goes on, or `None` when nothing is left of it. Whoever drops an item on purpose counts it.
+    fn process(&self, batch: Batch) -> Result<Option<Batch>, Refused>;
+}
+
+/// The running part of a component that owns tasks, listeners or files.
+pub trait Running: Send + Sync {
+    /// Stops in an orderly way before the deadline: a receiver stops accepting and finishes what it is reading, a
+    /// batcher flushes, a queue drains. Idempotent.
+    fn stop(&self, deadline: Deadline) -> BoxFuture<'_, ()>;
+}
+
+/// A [`Running`] with nothing to stop.
+pub struct NothingToStop;
+
+impl Running for NothingToStop {
+    fn stop(&self, _deadline: Deadline) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}

@@ -1,0 +1,123 @@
+//! From a configuration section to something that can be built.
+
+use std::sync::Arc;
+
+use super::{BoxFuture, BuildContext, ComponentKind, Delivery, Outlet, Outlets, Processor, Running, Stage, StartError};
+use crate::config::Section;
+use crate::pdata::Signal;
+
+/// How far a component can be relied on; the Collector's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stability {
+    Development,
+    Alpha,
+    Beta,
+    Stable,
+}
+
+impl Stability {
+    /// Lower case, as `components` prints it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stability::Development => "development",
+            Stability::Alpha => "alpha",
+            Stability::Beta => "beta",
+            Stability::Stable => "stable",
+        }
+    }
+}
+
+/// One entry of the registry: what a component is called and how its section is checked.
+pub trait Factory: Send + Sync {
+    /// Receiver, processor, ...
+    fn kind(&self) -> ComponentKind;
+    /// The type as documented today, e.g. `otlp`.
+    fn type_name(&self) -> &'static str;
+    /// Other spellings that configurations use, e.g. `otlp_grpc` for `otlp`. One warning when an old one is used.
+    fn aliases(&self) -> &'static [&'static str] {
+        &[]
+    }
+    /// Signals it can be used for; a connector's are those it takes. Empty for extensions.
+    fn signals(&self) -> &'static [Signal];
+    /// How far it can be relied on.
+    fn stability(&self) -> Stability;
+    /// One sentence for `components`.
+    fn summary(&self) -> &'static str;
+    /// A configuration of it as in its README; loaded by the contract test: the YAML below the component's id, and
+    /// `{}` where the defaults will do.
+    fn example(&self) -> &'static str;
+    /// Parses and validates. Problems are reported to the section with their position; `None` when there is nothing to
+    /// build. Opens no socket, creates nothing; may read files that the configuration names. What it leaves untaken in
+    /// the section is reported as an unknown key by the caller.
+    fn check(&self, section: &Section) -> Option<Plan>;
+}
+
+/// A checked section, ready to be built (as often as needed).
+pub enum Plan {
+    Receiver(Box<dyn ReceiverPlan>),
+    Processor(Box<dyn ProcessorPlan>),
+    Exporter(Box<dyn ExporterPlan>),
+    Connector(Box<dyn ConnectorPlan>),
+    Extension(Box<dyn ExtensionPlan>),
+}
+
+/// Starts a receiver. One instance serves all its pipelines.
+pub trait ReceiverPlan: Send + Sync {
+    /// Binds listeners or starts polling; returns once it is ready to accept.
+    fn start(&self, context: BuildContext, next: Outlets) -> BoxFuture<'_, Result<Arc<dyn Running>, StartError>>;
+}
+
+/// A processor as built for one pipeline.
+pub enum BuiltProcessor {
+    /// Runs in the caller's task, fused with its neighbours.
+    Pure(Arc<dyn Processor>),
+    /// Owns tasks: given its own outlet, stopped in pipeline order.
+    Active {
+        stage: Arc<dyn Stage>,
+        running: Arc<dyn Running>,
+    },
+}
+
+/// Builds a processor.
+pub trait ProcessorPlan: Send + Sync {
+    /// For one pipeline of `signal`. A pure processor ignores `next`. Called inside the runtime.
+    fn build(&self, context: BuildContext, signal: Signal, next: Outlet) -> Result<BuiltProcessor, StartError>;
+}
+
+/// An exporter as built: one attempt at the far end for each `consume`.
+pub struct BuiltExporter {
+    /// One attempt; the answer says whether another try can help.
+    pub far_end: Arc<dyn Stage>,
+    /// Files or connections to close after the queues have drained.
+    pub running: Arc<dyn Running>,
+}
+
+/// Builds an exporter.
+pub trait ExporterPlan: Send + Sync {
+    /// Queue, retry and timeout in front of the far end; carried out by `queue`.
+    fn delivery(&self) -> Delivery;
+    /// The far end, shared by the pipelines of all signals. Called inside the runtime; does not wait for the peer.
+    fn build(&self, context: BuildContext) -> Result<BuiltExporter, StartError>;
+}
+
+/// A connector as built: the end of some pipelines, and the beginning of others.
+pub struct BuiltConnector {
+    /// What pipelines of a signal feed.
+    pub stages: Vec<(Signal, Arc<dyn Stage>)>,
+    /// Tasks, if it has any.
+    pub running: Arc<dyn Running>,
+}
+
+/// Builds a connector.
+pub trait ConnectorPlan: Send + Sync {
+    /// Signals it can emit when fed with `from`.
+    fn emits(&self, from: Signal) -> &'static [Signal];
+    /// `next` has an outlet for each signal that a pipeline reads from it. Called inside the runtime.
+    fn build(&self, context: BuildContext, next: Outlets) -> Result<BuiltConnector, StartError>;
+}
+
+/// Starts an extension.
+pub trait ExtensionPlan: Send + Sync {
+    /// Returns once it serves.
+    fn start(&self, context: BuildContext) -> BoxFuture<'_, Result<Arc<dyn Running>, StartError>>;
+}

@@ -1,0 +1,1 @@
+//! Connectors: the end of one pipeline and the beginning of another.

@@ -1,0 +1,1 @@
+//! Extensions: what serves the agent rather than a pipeline.

@@ -1,0 +1,18 @@
+//! The registry: one line a component. `components` prints it, the graph builds from it, the contract test runs over it.
+
+use crate::component::Factory;
+
+pub mod connectors;
+pub mod exporters;
+pub mod extensions;
+pub mod processors;
+pub mod receivers;
+
+/// Every component of this build.
+pub const REGISTRY: &[&dyn Factory] = &[
+    // receivers
+    // processors
+    // exporters
+    // connectors
+    // extensions
+];

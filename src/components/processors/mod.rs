@@ -1,0 +1,1 @@
+//! Processors: what is done to telemetry inside a pipeline.

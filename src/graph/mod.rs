@@ -1,0 +1,1 @@
+//! Checked configuration to running stages: fusing, fan-out, start order, drain, reload by difference.

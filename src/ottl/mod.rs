@@ -1,0 +1,1 @@
+//! The OpenTelemetry Transformation Language: parser, functions, evaluator. Conditions so far.

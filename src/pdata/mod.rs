@@ -1,0 +1,12 @@
+//! What flows through a pipeline: [`Batch`], its [`Origin`] and the memory [`Permit`] it holds.
+//!
+//! Only this module may look at how a batch is kept (wire bytes or decoded structs). Everybody else asks a batch for
+//! its parts, its items or its decoded form. Knows nothing of pipelines, networks or configuration.
+
+mod batch;
+mod origin;
+mod permit;
+
+pub use batch::{Batch, Decoded, Parts, Signal};
+pub use origin::{Auth, Headers, Origin};
+pub use permit::{MemoryBudget, Permit};

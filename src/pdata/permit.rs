@@ -1,0 +1,196 @@
+//! Admission by bytes: memory is asked for before it is used, and comes back when the last holder lets go.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+/// The process-wide budget of telemetry bytes. Cheap to clone; all clones share one count.
+///
+/// The limit may change while permits are out (a reload, a `memory_limiter`): what is out stays out, new permits
+/// are judged by the new limit. One permit larger than the limit is never granted.
+#[derive(Clone, Debug)]
+pub struct MemoryBudget(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    limit: AtomicU64,
+    used: AtomicU64,
+    /// Set by the sampler of the process' real memory: nothing is admitted while it is above zero.
+    closed: AtomicU64,
+    freed: Notify,
+}
+
+impl MemoryBudget {
+    /// A budget of `limit` bytes.
+    pub fn new(limit: u64) -> Self {
+        Self(Arc::new(Shared {
+            limit: AtomicU64::new(limit),
+            used: AtomicU64::new(0),
+            closed: AtomicU64::new(0),
+            freed: Notify::new(),
+        }))
+    }
+
+    /// A budget that never refuses: for tests and for tools that read files they were pointed at.
+    pub fn unlimited() -> Self {
+        Self::new(u64::MAX)
+    }
+
+    /// The limit in bytes.
+    pub fn limit(&self) -> u64 {
+        self.0.limit.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that permits hold now.
+    pub fn used(&self) -> u64 {
+        self.0.used.load(Ordering::Relaxed)
+    }
+
+    /// Replaces the limit.
+    pub fn set_limit(&self, bytes: u64) {
+        self.0.limit.store(bytes, Ordering::Relaxed);
+        self.0.freed.notify_waiters();
+    }
+
+    /// Refuses every new permit until [`MemoryBudget::reopen`]: the outer fuse, pulled by the memory sampler.
+    pub fn close(&self) {
+        self.0.closed.store(1, Ordering::Relaxed);
+    }
+
+    /// Admits again after [`MemoryBudget::close`].
+    pub fn reopen(&self) {
+        self.0.closed.store(0, Ordering::Relaxed);
+        self.0.freed.notify_waiters();
+    }
+
+    /// Whether the fuse is pulled.
+    pub fn is_closed(&self) -> bool {
+        self.0.closed.load(Ordering::Relaxed) != 0
+    }
+
+    /// A permit for `bytes`, or `None` when they do not fit now.
+    pub fn try_acquire(&self, bytes: u64) -> Option<Permit> {
+        if self.is_closed() || !self.charge(bytes) {
+            return None;
+        }
+        Some(Permit {
+            budget: self.clone(),
+            bytes,
+        })
+    }
+
+    /// A permit for `bytes`, waiting at most `wait` for others to let go.
+    pub async fn acquire(&self, bytes: u64, wait: Duration) -> Option<Permit> {
+        if let Some(permit) = self.try_acquire(bytes) {
+            return Some(permit);
+        }
+        let deadline = tokio::time::Instant::now() + wait;
+        loop {
+            let freed = self.0.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            if let Some(permit) = self.try_acquire(bytes) {
+                return Some(permit);
+            }
+            if tokio::time::timeout_at(deadline, freed).await.is_err() {
+                return None;
+            }
+        }
+    }
+
+    fn charge(&self, bytes: u64) -> bool {
+        let limit = self.limit();
+        self.0
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                used.checked_add(bytes).filter(|sum| *sum <= limit)
+            })
+            .is_ok()
+    }
+}
+
+/// Bytes of the budget, given back on drop.
+#[derive(Debug)]
+pub struct Permit {
+    budget: MemoryBudget,
+    bytes: u64,
+}
+
+impl Permit {
+    /// A permit over nothing, for data that no budget was asked for.
+    pub fn none() -> Self {
+        Self {
+            budget: MemoryBudget::unlimited(),
+            bytes: 0,
+        }
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Grows the permit by `more` bytes; `false` (and unchanged) when they do not fit now.
+    pub fn try_grow(&mut self, more: u64) -> bool {
+        let grown = !self.budget.is_closed() && self.budget.charge(more);
+        if grown {
+            self.bytes += more;
+        }
+        grown
+    }
+
+    /// Gives back all but `bytes`: the estimate was too high.
+    pub fn shrink_to(&mut self, bytes: u64) {
+        if bytes < self.bytes {
+            self.give_back(self.bytes - bytes);
+            self.bytes = bytes;
+        }
+    }
+
+    fn give_back(&self, bytes: u64) {
+        if bytes > 0 {
+            self.budget.0.used.fetch_sub(bytes, Ordering::Relaxed);
+            self.budget.0.freed.notify_waiters();
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.give_back(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gives_back_what_was_held_when_dropped() {
+        let budget = MemoryBudget::new(100);
+        let permit = budget.try_acquire(60).unwrap();
+        assert!(budget.try_acquire(60).is_none());
+        drop(permit);
+        assert_eq!(budget.used(), 0);
+        assert!(budget.try_acquire(100).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_for_room_and_gives_up_after_the_wait() {
+        let budget = MemoryBudget::new(100);
+        let held = budget.try_acquire(100).unwrap();
+        assert!(budget.acquire(1, Duration::from_millis(100)).await.is_none());
+        let waiting = budget.acquire(50, Duration::from_secs(1));
+        let (granted, ()) = tokio::join!(waiting, async { drop(held) });
+        assert_eq!(granted.unwrap().bytes(), 50);
+    }
+
+    #[test]
+    fn never_wraps_on_a_claim_of_all_bytes() {
+        let budget = MemoryBudget::new(100);
+        let _held = budget.try_acquire(1).unwrap();
+        assert!(budget.try_acquire(u64::MAX).is_none());
+    }
+}

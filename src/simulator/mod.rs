@@ -1,0 +1,1 @@
+//! A simulated AWS endpoint that speaks the real wire protocols, deterministic by seed.
