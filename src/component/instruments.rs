@@ -183,10 +183,11 @@ impl Registry {
         samples
     }
 
-    /// Removes every series that carries this label: the component is gone.
+    /// Removes every gauge that carries this label: the component is gone. What was counted stays, because the
+    /// accounting has to close over the life of the process.
     pub fn forget(&self, label: &'static str, value: &str) {
         let mut families = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for family in families.values_mut() {
+        for family in families.values_mut().filter(|family| family.kind == Kind::Gauge) {
             family
                 .instruments
                 .retain(|(labels, _)| !labels.iter().any(|(name, have)| *name == label && have == value));

@@ -14,11 +14,11 @@ mod refused;
 mod status;
 
 pub use context::{BuildContext, Clock, ComponentId, ComponentKind, Deadline, StartError, SystemClock, UnixNanos};
-pub use delivery::{Delivery, PersistMode, QueueSettings, RetrySettings, Sizer};
+pub use delivery::{Delivery, PersistMode, QueueBatch, QueueSettings, RetrySettings, Sizer};
 pub use instruments::{
     Counter, Gauge, Histogram, Instruments, Kind as InstrumentKind, ReceiverCounts, Registry, Sample, SampleValue,
 };
-pub use outlet::{Outlet, Outlets};
+pub use outlet::{Outlet, Outlets, Retired};
 pub use plan::{
     BuiltConnector, BuiltExporter, BuiltProcessor, ConnectorPlan, ExporterPlan, ExtensionPlan, Factory, Plan,
     ProcessorPlan, ReceiverPlan, Stability,

@@ -17,26 +17,32 @@ impl Outlet {
         Self(Arc::new(ArcSwap::from_pointee(stage)))
     }
 
-    /// Leads every clone to another stage. Calls under way finish where they began.
-    pub fn repoint(&self, stage: Arc<dyn Stage>) {
-        self.0.store(Arc::new(stage));
-    }
-
-    /// The stage behind it now.
-    pub fn stage(&self) -> Arc<dyn Stage> {
-        Arc::clone(&self.0.load())
+    /// Leads every clone to another stage. Calls under way finish where they began: the answer tells when they have.
+    pub fn repoint(&self, stage: Arc<dyn Stage>) -> Retired {
+        Retired(self.0.swap(Arc::new(stage)))
     }
 
     /// Hands the batch to the stage behind it.
     pub async fn consume(&self, batch: Batch) -> Result<(), Refused> {
-        let stage = self.stage();
-        stage.consume(batch).await
+        // Held until the answer is there: a reload counts the holders to know when the old stage is quiet.
+        let target = self.0.load_full();
+        target.consume(batch).await
     }
 }
 
 impl Stage for Outlet {
     fn consume(&self, batch: Batch) -> BoxFuture<'_, Result<(), Refused>> {
         Box::pin(Outlet::consume(self, batch))
+    }
+}
+
+/// What an outlet led to before it was led elsewhere.
+pub struct Retired(Arc<Arc<dyn Stage>>);
+
+impl Retired {
+    /// No call that came through the outlet is under way any more. Stays true once it is.
+    pub fn is_quiet(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
     }
 }
 
@@ -65,5 +71,45 @@ impl Outlets {
             Signal::Metrics => self.metrics = Some(outlet),
             Signal::Logs => self.logs = Some(outlet),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pdata::Origin;
+    use tokio::sync::Semaphore;
+
+    struct Gate(Semaphore);
+
+    impl Stage for Gate {
+        fn consume(&self, _batch: Batch) -> BoxFuture<'_, Result<(), Refused>> {
+            Box::pin(async {
+                let _passed = self.0.acquire().await;
+                Ok(())
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_led_elsewhere_is_quiet_when_its_last_call_has_answered() {
+        let gate = Arc::new(Gate(Semaphore::new(0)));
+        let outlet = Outlet::to(gate.clone());
+        let batch = Batch::from_wire(Signal::Logs, bytes::Bytes::new(), 0, Origin::internal());
+        let mut call = Box::pin(outlet.consume(batch));
+        assert!(futures_poll_once(&mut call).await.is_none());
+        let retired = outlet.repoint(Arc::new(Gate(Semaphore::new(1))));
+        assert!(!retired.is_quiet());
+        gate.0.add_permits(1);
+        call.await.unwrap();
+        assert!(retired.is_quiet());
+    }
+
+    async fn futures_poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+        std::future::poll_fn(|context| match std::pin::Pin::new(&mut *future).poll(context) {
+            std::task::Poll::Ready(output) => std::task::Poll::Ready(Some(output)),
+            std::task::Poll::Pending => std::task::Poll::Ready(None),
+        })
+        .await
     }
 }
