@@ -1,0 +1,321 @@
+//! The stages that the graph itself puts between components: fused pure processors, fan-out, the guard against panics.
+//!
+//! All of them are passed by every batch, so none has a task, a lock or an allocation beyond its boxed future.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+use tonic::Code;
+use tracing::error;
+
+use crate::component::{BoxFuture, Counter, Processor, Refused, Stage};
+use crate::pdata::Batch;
+
+/// One pure processor inside a [`Segment`].
+pub struct Step {
+    pub processor: Arc<dyn Processor>,
+    /// `otelcol_processor_incoming_items` of this processor and signal.
+    pub incoming: Counter,
+    /// `otelcol_processor_outgoing_items`.
+    pub outgoing: Counter,
+}
+
+/// Pure processors one after another in the caller's task, then the next stage.
+pub struct Segment {
+    /// Counts what the active processor before this segment gave out.
+    pub left: Option<Counter>,
+    pub steps: Vec<Step>,
+    /// Counts what the active processor behind this segment is given.
+    pub enters: Option<Counter>,
+    pub next: Arc<dyn Stage>,
+}
+
+impl Segment {
+    /// The segment as a stage; the next stage itself where there is nothing to do in between.
+    pub fn into_stage(self) -> Arc<dyn Stage> {
+        if self.left.is_none() && self.steps.is_empty() && self.enters.is_none() {
+            return self.next;
+        }
+        Arc::new(self)
+    }
+
+    fn run(&self, batch: Batch) -> Result<Option<Batch>, Refused> {
+        if let Some(counter) = &self.left {
+            counter.add(batch.items() as u64);
+        }
+        let mut current = batch;
+        for step in &self.steps {
+            step.incoming.add(current.items() as u64);
+            match step.processor.process(current)? {
+                Some(processed) => current = processed,
+                None => return Ok(None),
+            }
+            step.outgoing.add(current.items() as u64);
+        }
+        if let Some(counter) = &self.enters {
+            counter.add(current.items() as u64);
+        }
+        Ok(Some(current))
+    }
+}
+
+impl Stage for Segment {
+    fn consume(&self, batch: Batch) -> BoxFuture<'_, Result<(), Refused>> {
+        // Runs before the future is made, so that the future of the next stage is handed on as it is: one box less.
+        match self.run(batch) {
+            Ok(Some(processed)) => self.next.consume(processed),
+            Ok(None) => Box::pin(std::future::ready(Ok(()))),
+            Err(refused) => Box::pin(std::future::ready(Err(refused))),
+        }
+    }
+}
+
+/// Offers a batch to several stages at once. The result is the worst of theirs.
+pub struct FanOut {
+    targets: Vec<Arc<dyn Stage>>,
+}
+
+impl FanOut {
+    /// A stage in front of `targets`; the target itself where there is one.
+    pub fn to(mut targets: Vec<Arc<dyn Stage>>) -> Arc<dyn Stage> {
+        if targets.len() == 1 {
+            return targets.remove(0);
+        }
+        Arc::new(Self { targets })
+    }
+}
+
+impl Stage for FanOut {
+    fn consume(&self, batch: Batch) -> BoxFuture<'_, Result<(), Refused>> {
+        let mut answers = Vec::with_capacity(self.targets.len());
+        if let Some((last, others)) = self.targets.split_last() {
+            for target in others {
+                answers.push(Some(target.consume(batch.clone())));
+            }
+            answers.push(Some(last.consume(batch)));
+        }
+        Box::pin(Worst { answers, worst: None })
+    }
+}
+
+/// Waits for all answers, the slow ones side by side, and keeps the worst.
+struct Worst<'a> {
+    answers: Vec<Option<BoxFuture<'a, Result<(), Refused>>>>,
+    worst: Option<Refused>,
+}
+
+impl Future for Worst<'_> {
+    type Output = Result<(), Refused>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let mut waiting = false;
+        for slot in &mut this.answers {
+            let Some(answer) = slot else { continue };
+            match answer.as_mut().poll(context) {
+                Poll::Pending => waiting = true,
+                Poll::Ready(result) => {
+                    *slot = None;
+                    if let Err(refused) = result {
+                        this.worst = Some(match this.worst.take() {
+                            Some(worst) => worst.worse(refused),
+                            None => refused,
+                        });
+                    }
+                }
+            }
+        }
+        if waiting {
+            return Poll::Pending;
+        }
+        Poll::Ready(this.worst.take().map_or(Ok(()), Err))
+    }
+}
+
+/// Turns a panic of whatever stands behind it into a refusal: one bad batch must not end the process, nor the
+/// connection it came by.
+pub struct PanicGuard {
+    next: Arc<dyn Stage>,
+    /// Where the guard stands, for the log: `receiver "otlp"`.
+    place: String,
+    panics: Counter,
+}
+
+impl PanicGuard {
+    /// A guard in front of `next`.
+    pub fn before(next: Arc<dyn Stage>, place: String, panics: Counter) -> Self {
+        Self { next, place, panics }
+    }
+}
+
+impl Stage for PanicGuard {
+    fn consume(&self, batch: Batch) -> BoxFuture<'_, Result<(), Refused>> {
+        Box::pin(async move {
+            let items = batch.items();
+            let signal = batch.signal();
+            // In an async block, because a stage may work before it returns its future.
+            let inner = async { self.next.consume(batch).await };
+            let caught = CatchPanic { inner }.await;
+            caught.unwrap_or_else(|()| {
+                self.panics.add(1);
+                error!(place = %self.place, %signal, items, "A component panicked. The batch is refused.");
+                Err(Refused::permanent("internal error while processing the batch").with_code(Code::Internal))
+            })
+        })
+    }
+}
+
+pin_project! {
+    /// Resolves to `Err(())` when the future inside panics; it is not polled again after that.
+    struct CatchPanic<F> {
+        #[pin]
+        inner: F,
+    }
+}
+
+impl<F: Future> Future for CatchPanic<F> {
+    type Output = Result<F::Output, ()>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let inner = self.project().inner;
+        match std::panic::catch_unwind(AssertUnwindSafe(|| inner.poll(context))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Err(_) => Poll::Ready(Err(())),
+        }
+    }
+}
+
+/// Stands behind an outlet until the graph has been wired.
+pub struct NotWired;
+
+impl Stage for NotWired {
+    fn consume(&self, _batch: Batch) -> BoxFuture<'_, Result<(), Refused>> {
+        Box::pin(std::future::ready(Err(Refused::retryable("the pipeline is starting"))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::component::{ComponentKind, Instruments};
+    use crate::pdata::{Origin, Signal};
+
+    struct Answers {
+        with: Result<(), Refused>,
+        offered: AtomicUsize,
+    }
+
+    fn answers(with: Result<(), Refused>) -> Arc<Answers> {
+        Arc::new(Answers {
+            with,
+            offered: AtomicUsize::new(0),
+        })
+    }
+
+    impl Stage for Answers {
+        fn consume(&self, batch: Batch) -> BoxFuture<'_, Result<(), Refused>> {
+            self.offered.fetch_add(batch.items(), Ordering::Relaxed);
+            Box::pin(std::future::ready(self.with.clone()))
+        }
+    }
+
+    struct Never;
+
+    impl Stage for Never {
+        fn consume(&self, _batch: Batch) -> BoxFuture<'_, Result<(), Refused>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    struct Panics;
+
+    impl Stage for Panics {
+        fn consume(&self, _batch: Batch) -> BoxFuture<'_, Result<(), Refused>> {
+            panic!("on purpose")
+        }
+    }
+
+    struct Keeps(bool);
+
+    impl Processor for Keeps {
+        fn process(&self, batch: Batch) -> Result<Option<Batch>, Refused> {
+            Ok(self.0.then_some(batch))
+        }
+    }
+
+    fn batch(items: u32) -> Batch {
+        Batch::from_wire(Signal::Logs, bytes::Bytes::new(), items, Origin::internal())
+    }
+
+    #[tokio::test]
+    async fn a_refusal_of_one_target_does_not_keep_the_batch_from_the_others() {
+        let (first, second) = (answers(Err(Refused::retryable("full"))), answers(Ok(())));
+        let fan_out = FanOut::to(vec![first.clone(), second.clone()]);
+        let refused = fan_out.consume(batch(3)).await.unwrap_err();
+        assert!(!refused.permanent);
+        assert_eq!(second.offered.load(Ordering::Relaxed), 3);
+    }
+
+    #[tokio::test]
+    async fn the_worst_answer_is_the_answer() {
+        let targets: Vec<Arc<dyn Stage>> = vec![
+            answers(Err(Refused::retryable("full"))),
+            answers(Err(Refused::permanent("bad data"))),
+            answers(Ok(())),
+        ];
+        let refused = FanOut::to(targets).consume(batch(1)).await.unwrap_err();
+        assert!(refused.permanent);
+        assert_eq!(refused.message, "bad data");
+    }
+
+    #[tokio::test]
+    async fn a_slow_target_does_not_hold_up_the_offer_to_the_others() {
+        let behind = answers(Ok(()));
+        let fan_out = FanOut::to(vec![Arc::new(Never), behind.clone()]);
+        let mut call = fan_out.consume(batch(2));
+        let polled = std::future::poll_fn(|context| Poll::Ready(call.as_mut().poll(context).is_pending())).await;
+        assert!(polled);
+        assert_eq!(behind.offered.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn a_panic_becomes_a_permanent_refusal_and_is_counted() {
+        let counter = Instruments::standalone(ComponentKind::Receiver, "otlp").counter("panics", "", &[]);
+        let guard = PanicGuard::before(Arc::new(Panics), "receiver \"otlp\"".to_owned(), counter.clone());
+        let refused = guard.consume(batch(1)).await.unwrap_err();
+        assert!(refused.permanent);
+        assert_eq!(refused.code, Some(Code::Internal));
+        assert_eq!(counter.value(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_segment_counts_what_goes_in_and_out_of_each_processor() {
+        let step = |keeps: bool| Step {
+            processor: Arc::new(Keeps(keeps)),
+            incoming: Counter::default(),
+            outgoing: Counter::default(),
+        };
+        let end = answers(Ok(()));
+        let segment = Segment {
+            left: None,
+            steps: vec![step(true), step(false)],
+            enters: None,
+            next: end.clone(),
+        };
+        segment.consume(batch(5)).await.unwrap();
+        let seen: Vec<(u64, u64)> = segment
+            .steps
+            .iter()
+            .map(|step| (step.incoming.value(), step.outgoing.value()))
+            .collect();
+        assert_eq!(seen, [(5, 5), (5, 0)]);
+        assert_eq!(end.offered.load(Ordering::Relaxed), 0);
+    }
+}
