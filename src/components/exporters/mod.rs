@@ -1,1 +1,3 @@
 //! Exporters: where telemetry leaves.
+
+pub mod delivery_config;
