@@ -1,0 +1,1 @@
+//! Decompression that stops at a limit.

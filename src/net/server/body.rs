@@ -1,0 +1,1 @@
+//! Bodies: reading a request's within its limits, and the small answers of ours.

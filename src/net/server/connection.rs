@@ -1,0 +1,365 @@
+//! One connection from handshake to end: TLS, protocol, hyper, and the clocks that end it.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::hash::BuildHasher;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Buf;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use pin_project_lite::pin_project;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use super::accept::Place;
+use super::io::{Activity, Protocol, Transport, Watched};
+use super::{Peer, ServerSettings};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Serves one connection until it ends, the server stops, or one of its clocks runs out.
+pub(super) async fn serve<F, Fut, B>(stream: TcpStream, peer: Peer, place: Place<F>)
+where
+    F: Fn(Request<Incoming>, Arc<Peer>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Response<B>> + Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Buf + Send,
+    B::Error: Into<BoxError>,
+{
+    let shared = Arc::clone(&place.shared);
+    let settings = &shared.settings;
+    let activity = Arc::new(Activity::default());
+    let opened = open(stream, &peer, settings, Arc::clone(&activity));
+    let (io, protocol) = tokio::select! {
+        biased;
+        // Nothing was asked yet, so nothing is lost.
+        () = shared.stop.cancelled() => return,
+        opened = opened => match opened {
+            Some(opened) => opened,
+            None => return,
+        },
+    };
+    let service = Counted {
+        place,
+        peer: Arc::new(peer),
+        activity: Arc::clone(&activity),
+    };
+    let connection = match protocol {
+        Protocol::Http2 => Connection::Http2 {
+            inner: http2_builder(settings, &shared.tasks).serve_connection(TokioIo::new(io), service),
+        },
+        _ => Connection::Http1 {
+            inner: http1_builder(settings).serve_connection(TokioIo::new(io), service),
+        },
+    };
+    tokio::pin!(connection);
+    let clocks = Clocks::new(settings, protocol, &activity);
+    let watch = clocks.run();
+    tokio::pin!(watch);
+
+    // First phase: until something asks the connection to close.
+    let ask = tokio::select! {
+        biased;
+        result = connection.as_mut() => return log_end(&result),
+        () = shared.stop.cancelled() => Close::Gracefully(None),
+        close = &mut watch => close,
+    };
+    let grace = match ask {
+        Close::AtOnce(why) => {
+            tracing::debug!(why, "closing a connection");
+            return;
+        }
+        Close::Gracefully(grace) => grace,
+    };
+    // Second phase: GOAWAY (or `connection: close`) is out, what is under way may finish.
+    connection.as_mut().graceful_shutdown();
+    let out_of_grace = async {
+        match grace {
+            Some(grace) => tokio::time::sleep(grace).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        result = connection.as_mut() => log_end(&result),
+        () = shared.abort.cancelled() => {}
+        () = out_of_grace => tracing::debug!("closing an aged connection with requests under way"),
+    }
+}
+
+fn log_end(result: &Result<(), hyper::Error>) {
+    if let Err(error) = result {
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+/// TLS handshake where configured, then the protocol. `None`: nothing to serve.
+async fn open(
+    stream: TcpStream,
+    peer: &Peer,
+    settings: &ServerSettings,
+    activity: Arc<Activity>,
+) -> Option<(Watched, Protocol)> {
+    let transport = match &settings.tls {
+        None => Transport::Plain(stream),
+        Some(tls) => match tokio::time::timeout(settings.handshake_timeout, tls.accept(stream)).await {
+            Ok(Ok(stream)) => Transport::Tls(Box::new(stream)),
+            Ok(Err(error)) => {
+                tracing::debug!(client = %peer.address, %error, "TLS handshake failed");
+                return None;
+            }
+            Err(_) => return None,
+        },
+    };
+    let mut io = Watched::new(transport, activity, settings.write_timeout);
+    let recognised = match settings.header_timeout {
+        Some(limit) => tokio::time::timeout(limit, io.recognise()).await.ok()?,
+        None => io.recognise().await,
+    };
+    match recognised.ok()?? {
+        Protocol::TlsHello => {
+            tracing::info!(
+                client = %peer.address,
+                listener = %peer.local,
+                "TLS handshake on a listener without TLS: use http:// (or insecure: true) at the client"
+            );
+            None
+        }
+        protocol => Some((io, protocol)),
+    }
+}
+
+fn http1_builder(settings: &ServerSettings) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        // The clocks below do it: hyper's own timer would also end idle keep-alive connections.
+        .header_read_timeout(None)
+        .keep_alive(settings.keep_alives)
+        .max_headers(settings.max_headers)
+        .max_header_size(settings.max_header_bytes)
+        // Bodies come in pieces of at most this size; the buffer grows only as far as reads fill it.
+        .max_buf_size(512 * 1024)
+        .half_close(true);
+    builder
+}
+
+fn http2_builder(settings: &ServerSettings, tasks: &TaskTracker) -> http2::Builder<Tracked> {
+    let mut builder = http2::Builder::new(Tracked(tasks.clone()));
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(settings.stream_window)
+        .initial_connection_window_size(settings.connection_window)
+        .max_frame_size(settings.max_frame_size)
+        .max_concurrent_streams(settings.max_concurrent_streams)
+        .max_header_list_size(u32::try_from(settings.max_header_bytes).unwrap_or(u32::MAX))
+        .keep_alive_interval(settings.keepalive_interval)
+        .keep_alive_timeout(settings.keepalive_timeout);
+    builder
+}
+
+/// Gives hyper's stream tasks to the server's tracker.
+#[derive(Clone)]
+struct Tracked(TaskTracker);
+
+impl<T> hyper::rt::Executor<T> for Tracked
+where
+    T: Future + Send + 'static,
+    T::Output: Send + 'static,
+{
+    fn execute(&self, task: T) {
+        self.0.spawn(task);
+    }
+}
+
+/// The caller's handler as hyper sees it, counting open requests.
+struct Counted<F> {
+    place: Place<F>,
+    peer: Arc<Peer>,
+    activity: Arc<Activity>,
+}
+
+impl<F, Fut, B> hyper::service::Service<Request<Incoming>> for Counted<F>
+where
+    F: Fn(Request<Incoming>, Arc<Peer>) -> Fut,
+    Fut: Future<Output = Response<B>>,
+{
+    type Response = Response<B>;
+    type Error = Infallible;
+    type Future = Open<Fut>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.activity.open.fetch_add(1, Ordering::Relaxed);
+        self.activity.begun.fetch_add(1, Ordering::Relaxed);
+        Open {
+            answer: (self.place.shared.handler)(request, Arc::clone(&self.peer)),
+            _open: OpenRequest(Arc::clone(&self.activity)),
+        }
+    }
+}
+
+/// Counts itself out when the answer is ready or the client has gone.
+struct OpenRequest(Arc<Activity>);
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        let reads = self.0.reads.load(Ordering::Relaxed);
+        self.0.reads_when_idle.store(reads, Ordering::Relaxed);
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+pin_project! {
+    /// A request being handled.
+    struct Open<Fut> {
+        #[pin]
+        answer: Fut,
+        _open: OpenRequest,
+    }
+}
+
+impl<Fut: Future<Output = Response<B>>, B> Future for Open<Fut> {
+    type Output = Result<Response<B>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().answer.poll(context).map(Ok)
+    }
+}
+
+pin_project! {
+    /// hyper's connection of either protocol.
+    #[project = ConnectionProjection]
+    enum Connection<S, B>
+    where
+        S: hyper::service::HttpService<Incoming, ResBody = B>,
+        B: Body,
+    {
+        Http1 { #[pin] inner: http1::Connection<TokioIo<Watched>, S> },
+        Http2 { #[pin] inner: http2::Connection<TokioIo<Watched>, S, Tracked> },
+    }
+}
+
+impl<S, B> Connection<S, B>
+where
+    S: hyper::service::HttpService<Incoming, ResBody = B, Error = Infallible>,
+    S::Future: Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    fn graceful_shutdown(self: Pin<&mut Self>) {
+        match self.project() {
+            ConnectionProjection::Http1 { inner } => inner.graceful_shutdown(),
+            ConnectionProjection::Http2 { inner } => inner.graceful_shutdown(),
+        }
+    }
+}
+
+impl<S, B> Future for Connection<S, B>
+where
+    S: hyper::service::HttpService<Incoming, ResBody = B, Error = Infallible>,
+    S::Future: Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    type Output = Result<(), hyper::Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            ConnectionProjection::Http1 { inner } => inner.poll(context),
+            ConnectionProjection::Http2 { inner } => inner.poll(context),
+        }
+    }
+}
+
+/// How a clock wants the connection to end.
+enum Close {
+    /// No request is under way that could be answered.
+    AtOnce(&'static str),
+    /// Finish what is under way, at most for the given time.
+    Gracefully(Option<Duration>),
+}
+
+/// The clocks of a connection: header, idle, age. They look at the activity a few times per limit instead of arming a
+/// timer per request.
+struct Clocks<'a> {
+    protocol: Protocol,
+    activity: &'a Activity,
+    header: Option<Duration>,
+    idle: Option<Duration>,
+    age: Option<Duration>,
+    age_grace: Option<Duration>,
+}
+
+impl<'a> Clocks<'a> {
+    fn new(settings: &ServerSettings, protocol: Protocol, activity: &'a Activity) -> Self {
+        // Aged connections are spread over +-10 %, so that a fleet does not reconnect at the same moment.
+        let spread = |age: Duration| {
+            let random = foldhash::fast::RandomState::default().hash_one(0_u8);
+            age.mul_f64(0.9 + 0.2 * (random % 1000) as f64 / 1000.0)
+        };
+        let http2 = protocol == Protocol::Http2;
+        Self {
+            protocol,
+            activity,
+            header: settings.header_timeout.filter(|_| !http2),
+            idle: if http2 {
+                settings.idle_timeout_http2
+            } else {
+                settings.idle_timeout_http1
+            },
+            age: settings.max_connection_age.map(spread),
+            age_grace: settings.max_connection_age_grace,
+        }
+    }
+
+    /// Returns when the connection should end.
+    async fn run(self) -> Close {
+        let shortest = [self.header, self.idle, self.age].into_iter().flatten().min();
+        let Some(shortest) = shortest else {
+            return std::future::pending().await;
+        };
+        let step = (shortest / 4).max(Duration::from_millis(10));
+        let opened = Instant::now();
+        let mut begun = 0;
+        let mut idle_since = opened;
+        let mut header_since = (self.protocol != Protocol::Http2).then_some(opened);
+        loop {
+            tokio::time::sleep(step).await;
+            let now = Instant::now();
+            if self.age.is_some_and(|age| now - opened >= age) {
+                return Close::Gracefully(self.age_grace);
+            }
+            let begun_now = self.activity.begun.load(Ordering::Relaxed);
+            if begun_now != begun || self.activity.open.load(Ordering::Relaxed) > 0 {
+                begun = begun_now;
+                idle_since = now;
+                header_since = None;
+                continue;
+            }
+            if self.idle.is_some_and(|idle| now - idle_since >= idle) {
+                return Close::Gracefully(Some(Duration::from_secs(5)));
+            }
+            let reads = self.activity.reads.load(Ordering::Relaxed);
+            let header_is_coming = begun == 0 || reads != self.activity.reads_when_idle.load(Ordering::Relaxed);
+            if !header_is_coming {
+                header_since = None;
+                continue;
+            }
+            let since = *header_since.get_or_insert(now);
+            if self.header.is_some_and(|limit| now - since >= limit) {
+                return Close::AtOnce("the request header took too long");
+            }
+        }
+    }
+}

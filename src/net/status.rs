@@ -1,0 +1,1 @@
+//! From a refusal to the status a client sees.
