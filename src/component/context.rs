@@ -165,6 +165,9 @@ pub struct BuildContext {
     pub instruments: Instruments,
     /// Where state may be kept; `None` keeps it in memory.
     pub state_dir: Option<PathBuf>,
+    /// Where a drain without a state directory leaves what it could not deliver; the next start with the same
+    /// configuration sends it first. `None`: nowhere, it is counted and logged instead.
+    pub spill_dir: Option<PathBuf>,
     /// The process-wide budget of telemetry bytes.
     pub memory: MemoryBudget,
     /// How long admission may wait for memory before it refuses.
@@ -184,6 +187,7 @@ impl BuildContext {
             clock: Arc::new(SystemClock),
             instruments: Instruments::standalone(kind, id),
             state_dir: None,
+            spill_dir: None,
             memory: MemoryBudget::unlimited(),
             admission_wait: Duration::from_millis(100),
             status: StatusBoard::default(),

@@ -29,7 +29,7 @@ pub enum PersistMode {
 pub struct QueueSettings {
     /// Requests sent at the same time.
     pub num_consumers: usize,
-    /// Capacity in units of `sizer`.
+    /// Capacity in units of `sizer`; counts what waits and what is being sent.
     pub queue_size: u64,
     /// What the capacity counts.
     pub sizer: Sizer,
@@ -37,6 +37,8 @@ pub struct QueueSettings {
     pub block_on_overflow: bool,
     /// `Ok` only when the far end has taken the data.
     pub wait_for_result: bool,
+    /// Bound in uncompressed OTLP bytes beside `queue_size`; `None`: a quarter of the memory budget.
+    pub max_bytes: Option<u64>,
     /// Batching behind the queue.
     pub batch: Option<QueueBatch>,
 }
@@ -49,6 +51,7 @@ impl Default for QueueSettings {
             sizer: Sizer::Requests,
             block_on_overflow: false,
             wait_for_result: false,
+            max_bytes: None,
             batch: None,
         }
     }
@@ -65,6 +68,18 @@ pub struct QueueBatch {
     pub sizer: Sizer,
     /// Batches are kept apart by the values of these metadata keys.
     pub partition_keys: Vec<String>,
+}
+
+impl Default for QueueBatch {
+    fn default() -> Self {
+        Self {
+            flush_timeout: Duration::from_millis(200),
+            min_size: 8192,
+            max_size: 0,
+            sizer: Sizer::Items,
+            partition_keys: Vec::new(),
+        }
+    }
 }
 
 /// `retry_on_failure`.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use super::{ComponentKind, DropReason, Refused};
 use crate::pdata::Signal;
@@ -103,7 +103,14 @@ struct Family {
 
 /// All instruments of the process. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Registry(Arc<Mutex<BTreeMap<&'static str, Family>>>);
+pub struct Registry {
+    families: Arc<Mutex<BTreeMap<&'static str, Family>>>,
+    moves: Arc<RwLock<()>>,
+}
+
+/// While it is held no [`Registry::gather`] runs. See [`Registry::moving`].
+#[must_use]
+pub struct Moving<'a>(#[allow(dead_code)] RwLockReadGuard<'a, ()>);
 
 /// The value of one series at gather time.
 #[derive(Clone, Debug, PartialEq)]
@@ -137,7 +144,7 @@ impl Registry {
         labels: Labels,
         new: Instrument,
     ) -> Instrument {
-        let mut families = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
         let family = families.entry(name).or_insert_with(|| Family {
             kind,
             help,
@@ -157,7 +164,8 @@ impl Registry {
 
     /// Every series, ordered by name.
     pub fn gather(&self) -> Vec<Sample> {
-        let families = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let _still = self.moves.write().unwrap_or_else(PoisonError::into_inner);
+        let families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
         let mut samples = Vec::new();
         for (name, family) in families.iter() {
             for (labels, instrument) in &family.instruments {
@@ -183,10 +191,17 @@ impl Registry {
         samples
     }
 
+    /// Items that move from one state to another (queued, in flight, sent) are counted out of the one and into the
+    /// other while this is held, so that no gather sees them twice or nowhere. Never hold it across an await, take it
+    /// twice; what is [observed](Instruments::observe) must take no lock that is held around it.
+    pub fn moving(&self) -> Moving<'_> {
+        Moving(self.moves.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Removes every gauge that carries this label: the component is gone. What was counted stays, because the
     /// accounting has to close over the life of the process.
     pub fn forget(&self, label: &'static str, value: &str) {
-        let mut families = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
         for family in families.values_mut().filter(|family| family.kind == Kind::Gauge) {
             family
                 .instruments

@@ -16,7 +16,8 @@ mod status;
 pub use context::{BuildContext, Clock, ComponentId, ComponentKind, Deadline, StartError, SystemClock, UnixNanos};
 pub use delivery::{Delivery, PersistMode, QueueBatch, QueueSettings, RetrySettings, Sizer};
 pub use instruments::{
-    Counter, Gauge, Histogram, Instruments, Kind as InstrumentKind, ReceiverCounts, Registry, Sample, SampleValue,
+    Counter, Gauge, Histogram, Instruments, Kind as InstrumentKind, Moving, ReceiverCounts, Registry, Sample,
+    SampleValue,
 };
 pub use outlet::{Outlet, Outlets, Retired};
 pub use plan::{

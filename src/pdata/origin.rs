@@ -29,6 +29,9 @@ pub struct Origin {
     pub metadata: Headers,
     /// Identity from an authenticator of the receiver.
     pub auth: Option<Auth>,
+    /// The sender holds a cursor (file, Kafka, CloudWatch, X-Ray) that it moves after `Ok`: a batcher answers it only
+    /// when the next stage has taken the data.
+    pub cursor: bool,
     /// Held until the last clone of the data is gone.
     pub permits: SmallVec<[Arc<Permit>; 1]>,
 }

@@ -1,1 +1,206 @@
-//! Between a pipeline and one exporter: the bounded queue, retry, timeout, and what a drain could not deliver.
+//! What stands between a pipeline and one exporter: bounded queue, batching, retry, timeout, in this order.
+//!
+//! [`deliver`] builds it from an exporter's [`Delivery`]; the graph puts it before each exporter and signal. Every item
+//! that was taken is in exactly one state ([`counts`]): queued, in flight, delivered, dropped with a reason, returned to
+//! a sender who waited, or spilled to a file at shutdown. Knows nothing of OTLP's transports.
+
+mod batcher;
+mod bounded;
+mod counts;
+mod dispatch;
+mod joined;
+mod limited_log;
+mod sender;
+mod split;
+mod ticket;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use bounded::{BOOKKEEPING_BYTES, QUEUE_IS_FULL};
+pub use joined::{PartList, SMALL_PART, join};
+pub use limited_log::LimitedLog;
+
+use crate::component::{BoxFuture, BuildContext, Deadline, Delivery, DropReason, Refused, Running, Stage};
+use crate::pdata::{Batch, Signal};
+use batcher::Batcher;
+use bounded::Queue;
+use counts::Counts;
+use dispatch::Shared;
+use sender::{Outcome, Sender};
+
+/// Builds what `delivery` asks for before `far_end`. Call it inside the runtime. The running part drains: it closes the
+/// queue, flushes its batches, sends what can be sent before the deadline, and keeps the rest for the next start.
+pub fn deliver(
+    context: &BuildContext,
+    signal: Signal,
+    delivery: &Delivery,
+    far_end: Arc<dyn Stage>,
+) -> (Arc<dyn Stage>, Arc<dyn Running>) {
+    let counts = Arc::new(Counts::new(&context.instruments, signal));
+    let sender = Sender::new(context.id.clone(), delivery, far_end);
+    let Some(settings) = &delivery.queue else {
+        let direct = Arc::new(Direct {
+            sender,
+            counts,
+            stop: context.stop.clone(),
+        });
+        return (Arc::clone(&direct) as Arc<dyn Stage>, direct);
+    };
+    let shared = Arc::new(Shared {
+        queue: Queue::new(settings, context.memory.clone(), Arc::clone(&counts)),
+        sender,
+        counts,
+        unsent: Mutex::default(),
+    });
+    let tasks = TaskTracker::new();
+    let batcher = Batcher::new(settings.batch.clone());
+    let dispatcher = dispatch::dispatch(Arc::clone(&shared), batcher, settings.num_consumers, tasks.clone());
+    tasks.spawn(dispatcher);
+    let queued = Arc::new(Queued {
+        shared,
+        tasks,
+        stop: context.stop.clone(),
+        stopped: OnceCell::new(),
+    });
+    (Arc::clone(&queued) as Arc<dyn Stage>, queued)
+}
+
+/// Without a queue: the caller waits, and has the answer.
+struct Direct {
+    sender: Sender,
+    counts: Arc<Counts>,
+    stop: CancellationToken,
+}
+
+impl Stage for Direct {
+    fn consume(&self, batch: Batch) -> BoxFuture<'_, Result<(), Refused>> {
+        Box::pin(async move {
+            let items = batch.items();
+            let mut books = InFlight::enter(&self.counts, items);
+            match self.sender.send(&batch).await {
+                Outcome::Delivered => {
+                    books.delivered();
+                    Ok(())
+                }
+                Outcome::Failed(refused, _) | Outcome::Unsent(refused) => {
+                    drop(books);
+                    self.sender.log_rejected(&refused, items);
+                    Err(refused)
+                }
+            }
+        })
+    }
+}
+
+/// Items of one synchronous call. A caller that goes away in the middle still has its data: returned.
+struct InFlight<'a> {
+    counts: &'a Counts,
+    items: usize,
+    delivered: bool,
+}
+
+impl<'a> InFlight<'a> {
+    fn enter(counts: &'a Counts, items: usize) -> Self {
+        counts.taken_in_flight(items);
+        counts.requests(1);
+        Self {
+            counts,
+            items,
+            delivered: false,
+        }
+    }
+
+    fn delivered(&mut self) {
+        self.counts.delivered(self.items);
+        self.delivered = true;
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.counts.requests(-1);
+        if !self.delivered {
+            self.counts.returned(self.items);
+        }
+    }
+}
+
+impl Running for Direct {
+    fn stop(&self, deadline: Deadline) -> BoxFuture<'_, ()> {
+        // Callers that wait for a retry try once more; at the deadline they get their data back. They are the
+        // pipeline's, which has been drained before: nobody is left to wait for.
+        self.sender.draining.cancel();
+        Box::pin(async move {
+            if deadline.remaining().is_zero() || self.stop.is_cancelled() {
+                self.sender.abort.cancel();
+            }
+        })
+    }
+}
+
+/// With a queue.
+struct Queued {
+    shared: Arc<Shared>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    stopped: OnceCell<()>,
+}
+
+impl Stage for Queued {
+    fn consume(&self, batch: Batch) -> BoxFuture<'_, Result<(), Refused>> {
+        Box::pin(async move {
+            let items = batch.items();
+            match self.shared.queue.offer(batch).await {
+                Ok(None) => Ok(()),
+                Ok(Some(answer)) => {
+                    let gone = Refused::retryable("exporter is stopping");
+                    answer.await.unwrap_or(Err(gone))
+                }
+                Err(refused) => {
+                    self.shared.counts.enqueue_failed(items);
+                    self.shared.sender.log_rejected(&refused, items);
+                    Err(refused)
+                }
+            }
+        })
+    }
+}
+
+impl Running for Queued {
+    fn stop(&self, deadline: Deadline) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.stopped.get_or_init(|| self.drain(deadline)).await;
+        })
+    }
+}
+
+impl Queued {
+    async fn drain(&self, deadline: Deadline) {
+        let shared = &self.shared;
+        shared.queue.close();
+        shared.sender.draining.cancel();
+        self.tasks.close();
+        // Some of the time is kept for writing down what is left.
+        let for_files = (deadline.remaining() / 5).min(Duration::from_secs(2));
+        tokio::select! {
+            () = self.tasks.wait() => {}
+            () = tokio::time::sleep(deadline.remaining().saturating_sub(for_files)) => {}
+            () = self.stop.cancelled() => {}
+        }
+        shared.sender.abort.cancel();
+        self.tasks.wait().await;
+        let unsent = std::mem::take(&mut *shared.unsent.lock().unwrap_or_else(PoisonError::into_inner));
+        let refused = Refused::retryable("the time to drain is over");
+        for piece in unsent {
+            let items = piece.batch.items();
+            shared.counts.dropped(items, DropReason::ShutdownDeadline);
+            shared.sender.log_dropped(&refused, items, DropReason::ShutdownDeadline);
+            shared.finish(&piece, Err(refused.clone()));
+        }
+    }
+}

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::component::{Delivery, QueueBatch, QueueSettings, RetrySettings, Sizer};
 use crate::config::Section;
-use crate::config::types::GoDuration;
+use crate::config::types::{ByteSize, GoDuration};
 
 /// Keys of `sending_queue` that belong to the durable queue, refused by name until it is built.
 const NOT_BUILT: [&str; 5] = ["storage", "durability", "max_age", "dead_letter", "overflow"];
@@ -38,6 +38,7 @@ struct QueueKeys {
     sizer: Option<SizerName>,
     block_on_overflow: Option<bool>,
     wait_for_result: Option<bool>,
+    max_bytes: Option<ByteSize>,
 }
 
 #[derive(Deserialize, Default)]
@@ -151,6 +152,7 @@ fn read_queue(section: &Section, default: Option<QueueSettings>) -> Option<Queue
         sizer,
         block_on_overflow: keys.block_on_overflow.unwrap_or(base.block_on_overflow),
         wait_for_result: keys.wait_for_result.unwrap_or(base.wait_for_result),
+        max_bytes: keys.max_bytes.map(|size| size.0).or(base.max_bytes),
         batch: read_batch(&section, sizer),
     };
     if keys.enabled == Some(false) {
@@ -166,6 +168,9 @@ fn check_queue(section: &Section, settings: &QueueSettings) {
     }
     if settings.queue_size == 0 {
         section.error_at("queue_size", "must be at least 1");
+    }
+    if settings.max_bytes == Some(0) {
+        section.error_at("max_bytes", "must be at least 1");
     }
     let Some(batch) = &settings.batch else {
         return;

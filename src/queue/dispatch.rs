@@ -1,0 +1,138 @@
+//! Takes requests out of the queue, joins them where the queue batches, and has them sent, at most `num_consumers` at
+//! a time.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use tonic::Code;
+
+use super::batcher::Batcher;
+use super::bounded::Queue;
+use super::counts::Counts;
+use super::sender::{Outcome, Sender};
+use super::ticket::Piece;
+use crate::component::{DropReason, Refused};
+use crate::pdata::Batch;
+
+/// What the tasks of one queue share.
+pub struct Shared {
+    pub queue: Queue,
+    pub sender: Sender,
+    pub counts: Arc<Counts>,
+    /// What the drain could not send.
+    pub unsent: Mutex<Vec<Piece>>,
+}
+
+/// Runs until the queue is closed and empty and everything was handed to a sending task.
+pub async fn dispatch(shared: Arc<Shared>, mut batcher: Batcher, consumers: usize, tasks: TaskTracker) {
+    let slots = Arc::new(Semaphore::new(consumers.max(1)));
+    let mut open = true;
+    while open || !batcher.is_empty() {
+        if let Some(work) = batcher.take_ready(!open) {
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+                // Nobody closes the semaphore.
+                return;
+            };
+            let shared = Arc::clone(&shared);
+            tasks.spawn(async move {
+                shared.send(work).await;
+                drop(slot);
+            });
+            continue;
+        }
+        let flush_at = batcher.next_flush();
+        tokio::select! {
+            piece = shared.queue.next(), if open => match piece {
+                Some(piece) => batcher.add(piece),
+                None => open = false,
+            },
+            () = sleep_until(flush_at) => {}
+        }
+    }
+}
+
+async fn sleep_until(moment: Option<tokio::time::Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Shared {
+    /// Sends what was joined; where the far end does not like the whole, its parts.
+    async fn send(&self, work: Vec<Piece>) {
+        let items: usize = work.iter().map(|piece| piece.batch.items()).sum();
+        self.counts.started(items);
+        let mut todo = vec![work];
+        while let Some(mut pieces) = todo.pop() {
+            let batch = join(&pieces);
+            self.counts.requests(1);
+            let outcome = self.sender.send(&batch).await;
+            self.counts.requests(-1);
+            match outcome {
+                // Somebody's bad data must not cost the others theirs: halve until it is alone.
+                Outcome::Failed(refused, DropReason::PermanentError)
+                    if pieces.len() > 1 && is_about_content(&refused) =>
+                {
+                    let second_half = pieces.split_off(pieces.len() / 2);
+                    todo.push(second_half);
+                    todo.push(pieces);
+                }
+                outcome => self.settle(pieces, &outcome),
+            }
+        }
+    }
+
+    fn settle(&self, pieces: Vec<Piece>, outcome: &Outcome) {
+        let mut lost = 0;
+        for piece in pieces {
+            let items = piece.batch.items();
+            match outcome {
+                Outcome::Delivered => {
+                    self.counts.delivered(items);
+                    self.finish(&piece, Ok(()));
+                }
+                Outcome::Failed(refused, _) if piece.ticket.has_waiter() => {
+                    self.counts.returned(items);
+                    self.finish(&piece, Err(refused.clone()));
+                }
+                Outcome::Failed(refused, reason) => {
+                    lost += items;
+                    self.counts.dropped(items, *reason);
+                    self.finish(&piece, Err(refused.clone()));
+                }
+                Outcome::Unsent(refused) if piece.ticket.has_waiter() => {
+                    self.counts.returned(items);
+                    self.finish(&piece, Err(refused.clone()));
+                }
+                Outcome::Unsent(_) => self.unsent.lock().unwrap_or_else(PoisonError::into_inner).push(piece),
+            }
+        }
+        if let (true, Outcome::Failed(refused, reason)) = (lost > 0, outcome) {
+            self.sender.log_dropped(refused, lost, *reason);
+        }
+    }
+
+    /// A piece is done with.
+    pub fn finish(&self, piece: &Piece, answer: Result<(), Refused>) {
+        if piece.ticket.settle(answer) {
+            self.queue.release(piece.ticket.cost());
+        }
+    }
+}
+
+fn join(pieces: &[Piece]) -> Batch {
+    match pieces {
+        [only] => only.batch.clone(),
+        many => super::joined::join(many.iter().map(|piece| piece.batch.clone()).collect(), None),
+    }
+}
+
+/// Whether the far end refused the data itself, not the sender: then parts of it may pass.
+fn is_about_content(refused: &Refused) -> bool {
+    !matches!(
+        refused.code,
+        Some(Code::Unauthenticated | Code::PermissionDenied | Code::Unimplemented | Code::NotFound)
+    )
+}

@@ -1,0 +1,96 @@
+//! What is owed for one request that the queue took: its room, and an answer where somebody waits for it.
+//!
+//! A request may be split and its pieces may travel in different batches; the ticket is settled when the last piece is.
+
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::oneshot;
+
+use crate::component::Refused;
+use crate::pdata::{Batch, Permit};
+use std::sync::Arc;
+
+/// What a waiting sender is told.
+pub type Answer = Result<(), Refused>;
+
+/// Room that a request takes in its queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// In units of the queue's sizer.
+    pub size: u64,
+    /// Wire bytes and bookkeeping.
+    pub bytes: u64,
+}
+
+/// A request, or part of it, on its way.
+pub struct Piece {
+    pub batch: Batch,
+    pub ticket: Arc<Ticket>,
+}
+
+/// One request that the queue took.
+pub struct Ticket {
+    cost: Cost,
+    state: Mutex<State>,
+    /// Held for data that came without a permit of its own.
+    _permit: Option<Permit>,
+}
+
+struct State {
+    open: usize,
+    worst: Option<Refused>,
+    waiter: Option<oneshot::Sender<Answer>>,
+}
+
+impl Ticket {
+    /// For a request in one piece.
+    pub fn new(cost: Cost, waiter: Option<oneshot::Sender<Answer>>, permit: Option<Permit>) -> Self {
+        Self {
+            cost,
+            state: Mutex::new(State {
+                open: 1,
+                worst: None,
+                waiter,
+            }),
+            _permit: permit,
+        }
+    }
+
+    /// The room to give back.
+    pub fn cost(&self) -> Cost {
+        self.cost
+    }
+
+    /// Another piece was split off.
+    pub fn split(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).open += 1;
+    }
+
+    /// Whether somebody still waits for the answer.
+    pub fn has_waiter(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.waiter.as_ref().is_some_and(|waiter| !waiter.is_closed())
+    }
+
+    /// One piece is done with. `true` when it was the last: the room is to be given back.
+    #[must_use]
+    pub fn settle(&self, answer: Answer) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(refused) = answer {
+            state.worst = Some(match state.worst.take() {
+                None => refused,
+                Some(before) => before.worse(refused),
+            });
+        }
+        debug_assert!(state.open > 0, "a piece was settled twice");
+        state.open -= 1;
+        if state.open > 0 {
+            return false;
+        }
+        if let Some(waiter) = state.waiter.take() {
+            // A waiter that has gone away does not matter any more.
+            let _ = waiter.send(state.worst.take().map_or(Ok(()), Err));
+        }
+        true
+    }
+}
