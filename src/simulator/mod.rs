@@ -1,1 +1,133 @@
-//! A simulated AWS endpoint that speaks the real wire protocols, deterministic by seed.
+//! A simulated AWS endpoint: one HTTP server that speaks CloudWatch (rpc-v2-cbor and awsJson1.0), DynamoDB's
+//! descriptions (awsJson1.0) and STS (query), on a virtual clock, with planned faults and a bill.
+//!
+//! Every value and every delay is a hash of seed, scenario, series and minute: the order of requests changes nothing.
+//! Signatures must be present and are not verified. Used by the tests and by `radiosonde demo`; never by `run`.
+
+mod answer;
+mod bill;
+mod clock;
+mod cloudwatch;
+mod control;
+mod dynamodb;
+mod faults;
+mod load;
+mod random;
+mod scenario;
+mod server;
+mod statistics;
+mod sts;
+mod value;
+mod world;
+
+#[cfg(test)]
+mod tests;
+
+pub use bill::{Bill, Counts};
+pub use clock::VirtualClock;
+pub use faults::{Fault, FaultKind};
+pub use scenario::{Capacity, Direction, Index, Lag, Load, LoadEvent, Operation, Role, Scenario, Slow, Table};
+pub use server::Served;
+pub use statistics::{Samples, Statistic};
+pub use world::{Series, World};
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+use crate::component::{Clock, UnixNanos};
+
+/// Calls kept for `/_sim/calls`.
+const CALLS_KEPT: usize = 1_000;
+
+/// The endpoint's state: a world, its clock, planned faults, the bill.
+pub struct Simulator {
+    world: Mutex<Arc<World>>,
+    clock: VirtualClock,
+    faults: Mutex<Vec<Fault>>,
+    bill: Mutex<Bill>,
+    calls: Mutex<VecDeque<Call>>,
+}
+
+/// One call as it was answered.
+#[derive(Clone, Debug, Serialize)]
+pub struct Call {
+    pub api: String,
+    pub account: String,
+    pub region: String,
+    /// Simulated unix seconds.
+    pub at: f64,
+    pub status: u16,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Simulator {
+    /// With a clock of the caller's.
+    pub fn new(scenario: Scenario, clock: VirtualClock) -> Arc<Self> {
+        Arc::new(Self {
+            world: Mutex::new(Arc::new(World::new(scenario))),
+            clock,
+            faults: Mutex::default(),
+            bill: Mutex::default(),
+            calls: Mutex::default(),
+        })
+    }
+
+    /// With a clock that stands at the scenario's start.
+    pub fn frozen(scenario: Scenario) -> Arc<Self> {
+        let clock = VirtualClock::frozen(UnixNanos::from_seconds(scenario.start));
+        Self::new(scenario, clock)
+    }
+
+    /// The endpoint's time; also meant for the agent under test.
+    pub fn clock(&self) -> &VirtualClock {
+        &self.clock
+    }
+
+    /// What is simulated: also the oracle for tests.
+    pub fn world(&self) -> Arc<World> {
+        Arc::clone(&locked(&self.world))
+    }
+
+    /// Replaces the world and forgets bill, calls and faults. The clock moves on to the scenario's start, if that is
+    /// still ahead.
+    pub fn reset(&self, scenario: Scenario) {
+        self.clock.advance_to(UnixNanos::from_seconds(scenario.start));
+        *locked(&self.world) = Arc::new(World::new(scenario));
+        locked(&self.faults).clear();
+        *locked(&self.bill) = Bill::default();
+        locked(&self.calls).clear();
+    }
+
+    /// Replaces the planned faults.
+    pub fn set_faults(&self, faults: Vec<Fault>) {
+        *locked(&self.faults) = faults;
+    }
+
+    /// What was charged so far.
+    pub fn bill(&self) -> Bill {
+        locked(&self.bill).clone()
+    }
+
+    /// The latest calls, oldest first.
+    pub fn calls(&self) -> Vec<Call> {
+        locked(&self.calls).iter().cloned().collect()
+    }
+
+    /// Simulated unix seconds.
+    pub fn now_s(&self) -> f64 {
+        self.clock.now().0 as f64 / 1e9
+    }
+
+    fn note(&self, call: Call) {
+        let mut calls = locked(&self.calls);
+        if calls.len() == CALLS_KEPT {
+            calls.pop_front();
+        }
+        calls.push_back(call);
+    }
+}

@@ -1,0 +1,115 @@
+//! `/_sim/`: the clock, the faults, the bill, the calls and the truth, for tests in other languages and for curious
+//! users of the demo.
+
+use std::time::Duration;
+
+use axum::response::Response;
+use http::{HeaderValue, StatusCode, header};
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+
+use super::server::plain;
+use super::statistics::Statistic;
+use super::{Fault, Scenario, Simulator};
+use crate::component::Clock;
+
+/// Minutes that one answer of `truth` may span.
+const MAX_TRUTH_MINUTES: i64 = 24 * 60;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClockCommand {
+    step_s: Option<f64>,
+    rate: Option<f64>,
+}
+
+/// Answers one control request. An empty body reads, a JSON body changes.
+pub(super) async fn answer(simulator: &Simulator, command: &str, query: &str, body: &[u8]) -> Response {
+    let answered = match command {
+        "clock" => clock(simulator, body),
+        "faults" => read::<Vec<Fault>>(body).map(|faults| {
+            let planned = faults.len();
+            simulator.set_faults(faults);
+            json!({"planned": planned})
+        }),
+        "scenario" => scenario(simulator, body),
+        "bill" => Ok(simulator.bill().to_json()),
+        "calls" => Ok(json!(simulator.calls())),
+        "truth" => truth(simulator, query),
+        _ => return plain(StatusCode::NOT_FOUND, "clock, faults, scenario, bill, calls, truth"),
+    };
+    let (status, json) = match answered {
+        Ok(json) => (StatusCode::OK, json),
+        Err(error) => (StatusCode::BAD_REQUEST, json!({"error": error})),
+    };
+    let mut response = plain(status, &json.to_string());
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(body).map_err(|error| error.to_string())
+}
+
+fn clock(simulator: &Simulator, body: &[u8]) -> Result<Json, String> {
+    if !body.is_empty() {
+        let command: ClockCommand = read(body)?;
+        if let Some(rate) = command.rate {
+            simulator.clock().set_rate(rate);
+        }
+        if let Some(step) = command.step_s {
+            let step = Duration::try_from_secs_f64(step).map_err(|error| error.to_string())?;
+            simulator.clock().step(step);
+        }
+    }
+    Ok(json!({"now": simulator.clock().now().0 as f64 / 1e9, "rate": simulator.clock().rate()}))
+}
+
+fn scenario(simulator: &Simulator, body: &[u8]) -> Result<Json, String> {
+    if !body.is_empty() {
+        let text = std::str::from_utf8(body).map_err(|error| error.to_string())?;
+        let scenario = match Scenario::named(text.trim()) {
+            Some(shipped) => shipped,
+            None => Scenario::from_yaml(text)?,
+        };
+        simulator.reset(scenario);
+    }
+    let world = simulator.world();
+    Ok(json!({"name": world.scenario.name, "start": world.scenario.start, "series": world.series().len()}))
+}
+
+/// `?from=<unix seconds>&to=<unix seconds>`: the final five statistics of every point.
+fn truth(simulator: &Simulator, query: &str) -> Result<Json, String> {
+    let bound = |name: &str| -> Result<i64, String> {
+        let text = query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+            .ok_or_else(|| format!("{name} is missing"))?;
+        text.parse().map_err(|_| format!("{name} is not a number of seconds"))
+    };
+    let (from, to) = (bound("from")?, bound("to")?);
+    if to.saturating_sub(from) > 60 * MAX_TRUTH_MINUTES {
+        return Err(format!("at most {MAX_TRUTH_MINUTES} minutes"));
+    }
+    let world = simulator.world();
+    let mut points = Vec::new();
+    for series in world.series() {
+        let mut at = from - from.rem_euclid(series.period);
+        while at < to {
+            let samples = world.final_samples(series, at);
+            if !samples.is_empty() && at >= from {
+                points.push(json!({
+                    "account": series.account, "region": series.region, "metric": series.metric,
+                    "dimensions": series.dimensions, "at": at, "period": series.period,
+                    "sum": samples.get(Statistic::Sum), "count": samples.get(Statistic::SampleCount),
+                    "min": samples.get(Statistic::Minimum), "max": samples.get(Statistic::Maximum),
+                    "p99": samples.get(Statistic::Percentile(99.0)),
+                }));
+            }
+            at += series.period;
+        }
+    }
+    Ok(json!({"points": points}))
+}

@@ -1,0 +1,300 @@
+//! What a simulated account holds and what happens to it: tables, their load over time, the lag of their metrics.
+
+use serde::Deserialize;
+
+/// A world and its timeline. Minutes are counted from `start`; negative ones lie before it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// Part of every hash: two scenarios with the same seed differ.
+    pub name: String,
+    #[serde(default)]
+    pub seed: u64,
+    /// Unix seconds of minute 0; rounded down to a whole five minutes.
+    pub start: u64,
+    /// Minutes of metrics before `start`.
+    #[serde(default = "default_history")]
+    pub history: i64,
+    /// Twelve digits.
+    #[serde(default = "default_account")]
+    pub account: String,
+    /// Roles that AssumeRole grants.
+    #[serde(default)]
+    pub roles: Vec<Role>,
+    #[serde(default)]
+    pub lag: Lag,
+    /// Requests per minute that fail with the client's fault, account-wide.
+    #[serde(default)]
+    pub user_errors: f64,
+    #[serde(default)]
+    pub tables: Vec<Table>,
+}
+
+fn default_history() -> i64 {
+    360
+}
+
+fn default_account() -> String {
+    "111122223333".to_owned()
+}
+
+/// A role of another account.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Role {
+    pub arn: String,
+    pub external_id: Option<String>,
+}
+
+/// How late a minute's values arrive after the minute has ended: log-normal by median and 99th percentile, capped.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lag {
+    pub median_s: f64,
+    pub p99_s: f64,
+    pub max_s: f64,
+    /// Share of the minutes that show an incomplete value first.
+    pub partial: f64,
+}
+
+impl Default for Lag {
+    fn default() -> Self {
+        Self {
+            median_s: 90.0,
+            p99_s: 300.0,
+            max_s: 720.0,
+            partial: 0.2,
+        }
+    }
+}
+
+impl Lag {
+    /// Everything is complete the moment its minute ends.
+    pub const NONE: Self = Self {
+        median_s: 0.0,
+        p99_s: 0.0,
+        max_s: 0.0,
+        partial: 0.0,
+    };
+}
+
+/// One DynamoDB table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    pub name: String,
+    #[serde(default = "default_region")]
+    pub region: String,
+    /// Account, where it is not the scenario's.
+    pub account: Option<String>,
+    /// Minute from which it exists; absent: always.
+    pub created: Option<i64>,
+    /// Minute at which it is deleted.
+    pub deleted: Option<i64>,
+    pub capacity: Capacity,
+    #[serde(default)]
+    pub reads: Load,
+    #[serde(default)]
+    pub writes: Load,
+    #[serde(default)]
+    pub operations: Vec<Operation>,
+    #[serde(default)]
+    pub indexes: Vec<Index>,
+    /// Names of local secondary indexes.
+    #[serde(default)]
+    pub local_indexes: Vec<String>,
+    /// Item count at the start.
+    #[serde(default)]
+    pub items: u64,
+    #[serde(default)]
+    pub items_per_hour: f64,
+    #[serde(default = "default_item_bytes")]
+    pub item_bytes: u64,
+    /// ConditionalCheckFailedRequests per minute.
+    #[serde(default)]
+    pub conditional_failures: f64,
+}
+
+fn default_region() -> String {
+    "eu-central-1".to_owned()
+}
+
+fn default_item_bytes() -> u64 {
+    400
+}
+
+/// How a table or an index pays for its throughput.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Capacity {
+    /// Units per second.
+    Provisioned { read: f64, write: f64 },
+    /// The maxima of OnDemandThroughput, units per second.
+    OnDemand {
+        max_read: Option<f64>,
+        max_write: Option<f64>,
+    },
+}
+
+/// Demand in capacity units per second.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Load {
+    pub units: f64,
+    /// Share by which a minute may differ: 0.1 is +-10 %.
+    pub noise: f64,
+    pub events: Vec<LoadEvent>,
+}
+
+/// Another demand between two minutes (from inclusive, to exclusive).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoadEvent {
+    pub from: i64,
+    pub to: i64,
+    pub units: f64,
+    /// All of it goes to one key: that is refused by the key range, not by the table's capacity.
+    #[serde(default)]
+    pub one_key: bool,
+}
+
+/// A direction of throughput.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    Read,
+    Write,
+}
+
+impl Direction {
+    /// As in metric names.
+    pub fn name(self) -> &'static str {
+        match self {
+            Direction::Read => "Read",
+            Direction::Write => "Write",
+        }
+    }
+}
+
+/// One API operation on a table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operation {
+    pub name: String,
+    pub direction: Direction,
+    /// Share of the direction's units.
+    pub share: f64,
+    /// Units per request.
+    #[serde(default = "one")]
+    pub units: f64,
+    /// Median, milliseconds.
+    pub latency_ms: f64,
+    /// Standard deviation of the logarithm: 0.5 puts p99 at 3.2 times the median.
+    #[serde(default = "half")]
+    pub spread: f64,
+    /// Items per request (ReturnedItemCount), for Query and Scan.
+    #[serde(default)]
+    pub items: f64,
+    /// Share of requests that fail inside AWS.
+    #[serde(default)]
+    pub system_errors: f64,
+    /// Minutes in which the median is another one.
+    #[serde(default)]
+    pub slow: Vec<Slow>,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+fn half() -> f64 {
+    0.5
+}
+
+/// Another median latency between two minutes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slow {
+    pub from: i64,
+    pub to: i64,
+    pub latency_ms: f64,
+}
+
+/// A global secondary index.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Index {
+    pub name: String,
+    pub capacity: Capacity,
+    /// Write units of the index per write unit of the table.
+    #[serde(default)]
+    pub write_share: f64,
+    #[serde(default)]
+    pub reads: Load,
+}
+
+impl Scenario {
+    /// A scenario from its YAML (or JSON) text.
+    ///
+    /// # Errors
+    /// The parser's message with line and column.
+    pub fn from_yaml(text: &str) -> Result<Self, String> {
+        let mut scenario: Scenario = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+        scenario.start -= scenario.start % 300;
+        Ok(scenario)
+    }
+
+    /// What `radiosonde demo` shows: an orders table whose writes outgrow their capacity from minute 4 on.
+    pub fn demo() -> Self {
+        Self::shipped(include_str!("scenarios/demo.yaml"))
+    }
+
+    /// A world where nothing goes wrong.
+    pub fn quiet() -> Self {
+        Self::shipped(include_str!("scenarios/quiet.yaml"))
+    }
+
+    /// Index back-pressure, a hot key, on-demand maxima, system errors, tables that come and go.
+    pub fn busy() -> Self {
+        Self::shipped(include_str!("scenarios/busy.yaml"))
+    }
+
+    /// The shipped scenario of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "demo" => Some(Self::demo()),
+            "quiet" => Some(Self::quiet()),
+            "busy" => Some(Self::busy()),
+            _ => None,
+        }
+    }
+
+    fn shipped(text: &str) -> Self {
+        Self::from_yaml(text).expect("the embedded scenarios are read by a test")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shipped_scenario_loads() {
+        for name in ["demo", "quiet", "busy"] {
+            let scenario = Scenario::named(name).unwrap();
+            assert_eq!(scenario.name, name);
+            assert!(!scenario.tables.is_empty());
+            assert_eq!(scenario.start % 300, 0);
+            for table in &scenario.tables {
+                for direction in [Direction::Read, Direction::Write] {
+                    let shares = table
+                        .operations
+                        .iter()
+                        .filter(|operation| operation.direction == direction);
+                    let sum: f64 = shares.map(|operation| operation.share).sum();
+                    assert!((sum - 1.0).abs() < 1e-9, "{} {direction:?} {sum}", table.name);
+                }
+            }
+        }
+    }
+}

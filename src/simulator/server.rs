@@ -1,0 +1,288 @@
+//! The HTTP side: routes a request by path, target and signing scope, and encodes the answer in the caller's protocol.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::serve::ListenerExt;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::answer::{ApiError, Caller};
+use super::faults::{Struck, strike};
+use super::value::Value;
+use super::{Call, Simulator, cloudwatch, control, dynamodb, locked, sts};
+
+/// Requests of these APIs are below 1 MiB.
+const MAX_BODY: usize = 4 << 20;
+
+const CBOR_PATH: &str = "/service/GraniteServiceVersion20100801/operation/";
+const CLOUDWATCH_TARGET: &str = "GraniteServiceVersion20100801.";
+const DYNAMODB_TARGET: &str = "DynamoDB_20120810.";
+
+/// A running server; stops when told to or dropped.
+pub struct Served {
+    /// Where it listens.
+    pub address: SocketAddr,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Served {
+    /// The endpoint URL.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Stops accepting and waits for requests under way.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Simulator {
+    /// Serves on `listen` until stopped.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub async fn serve(self: &Arc<Self>, listen: SocketAddr) -> io::Result<Served> {
+        let listener = TcpListener::bind(listen).await?;
+        let address = listener.local_addr()?;
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let router = Router::new().fallback(handle).with_state(Arc::clone(self));
+        let stopped = stop.clone();
+        let listener = listener.tap_io(|stream| {
+            // Small answers must not wait for an acknowledgement.
+            let _ = stream.set_nodelay(true);
+        });
+        tasks.spawn(async move {
+            let served = axum::serve(listener, router)
+                .with_graceful_shutdown(stopped.cancelled_owned())
+                .await;
+            if let Err(error) = served {
+                tracing::warn!(%error, "the simulated AWS endpoint ended");
+            }
+        });
+        Ok(Served { address, stop, tasks })
+    }
+}
+
+/// The protocols an answer may be in.
+#[derive(Clone, Copy, PartialEq)]
+enum Protocol {
+    Cbor,
+    Json,
+    Query,
+}
+
+/// One routed call.
+struct Routed {
+    protocol: Protocol,
+    /// Prefix of error types.
+    namespace: &'static str,
+    api: String,
+}
+
+fn route(path: &str, headers: &HeaderMap, body: &[u8]) -> Option<Routed> {
+    if let Some(api) = path.strip_prefix(CBOR_PATH) {
+        let is_cbor = headers
+            .get("smithy-protocol")
+            .is_some_and(|value| value.as_bytes() == b"rpc-v2-cbor");
+        return is_cbor.then(|| Routed {
+            protocol: Protocol::Cbor,
+            namespace: "com.amazonaws.cloudwatch",
+            api: api.to_owned(),
+        });
+    }
+    let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok());
+    if let Some(target) = target {
+        let (namespace, api) = if let Some(api) = target.strip_prefix(CLOUDWATCH_TARGET) {
+            ("com.amazonaws.cloudwatch", api)
+        } else {
+            let api = target.strip_prefix(DYNAMODB_TARGET)?;
+            ("com.amazonaws.dynamodb.v20120810", api)
+        };
+        return Some(Routed {
+            protocol: Protocol::Json,
+            namespace,
+            api: api.to_owned(),
+        });
+    }
+    let form = sts::fields(body);
+    let (_, action) = form.into_iter().find(|(name, _)| name == "Action")?;
+    Some(Routed {
+        protocol: Protocol::Query,
+        namespace: "sts",
+        api: action,
+    })
+}
+
+async fn handle(State(simulator): State<Arc<Simulator>>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let Ok(body) = to_bytes(Body::new(body), MAX_BODY).await else {
+        return plain(StatusCode::PAYLOAD_TOO_LARGE, "request body is larger than 4 MiB");
+    };
+    if let Some(command) = head.uri.path().strip_prefix("/_sim/") {
+        return control::answer(&simulator, command, head.uri.query().unwrap_or_default(), &body).await;
+    }
+    let Some(routed) = route(head.uri.path(), &head.headers, &body) else {
+        return plain(StatusCode::NOT_FOUND, "no such AWS API in this simulator");
+    };
+    let account = simulator.world().scenario.account.clone();
+    let authorization = head
+        .headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let caller = match Caller::from_authorization(authorization, &account) {
+        Ok(caller) => caller,
+        Err(error) => return failed(&simulator, &routed, &error),
+    };
+    let struck = {
+        let minute = simulator.world().minute_of(simulator.now_s() as i64);
+        strike(&mut locked(&simulator.faults), &routed.api, &caller.region, minute)
+    };
+    if struck.delay_ms > 0 {
+        tokio::time::sleep(Duration::from_millis(struck.delay_ms)).await;
+    }
+    let result = call(&simulator, &routed, &caller, &body, &struck);
+    let response = match result {
+        Ok((bytes, units)) => {
+            locked(&simulator.bill).charge(&caller.account, &caller.region, &routed.api, units);
+            let keep = if struck.truncate { bytes.len() / 2 } else { bytes.len() };
+            respond(&simulator, routed.protocol, 200, bytes[..keep].to_vec(), None)
+        }
+        Err(error) => failed(&simulator, &routed, &error),
+    };
+    simulator.note(Call {
+        api: routed.api,
+        account: caller.account,
+        region: caller.region,
+        at: simulator.now_s(),
+        status: response.status().as_u16(),
+    });
+    response
+}
+
+/// The encoded answer and the metrics it is billed for.
+fn call(
+    simulator: &Simulator,
+    routed: &Routed,
+    caller: &Caller,
+    body: &Bytes,
+    struck: &Struck,
+) -> Result<(Vec<u8>, u64), ApiError> {
+    if let Some(error) = &struck.error {
+        return Err(error.clone());
+    }
+    let world = simulator.world();
+    let now = simulator.now_s();
+    let expected = match routed.namespace {
+        "com.amazonaws.cloudwatch" => "monitoring",
+        "sts" => "sts",
+        _ => "dynamodb",
+    };
+    if caller.service != expected {
+        return Err(ApiError {
+            status: 403,
+            code: "SignatureDoesNotMatch".to_owned(),
+            message: format!("Credential should be scoped to correct service: '{expected}'."),
+        });
+    }
+    if routed.protocol == Protocol::Query {
+        return sts::call(&world, caller, &sts::fields(body), now).map(|xml| (xml.into_bytes(), 0));
+    }
+    let read = match routed.protocol {
+        Protocol::Cbor => Value::from_cbor(body),
+        _ => Value::from_json(body),
+    };
+    let request = read.map_err(|error| ApiError::sender("SerializationException", error.to_string()))?;
+    let (answer, units) = match (expected, routed.api.as_str()) {
+        ("monitoring", "GetMetricData") => {
+            let billed = cloudwatch::get_metric_data(&world, caller, &request, now, &struck.paging)?;
+            (billed.answer, billed.units)
+        }
+        ("monitoring", "ListMetrics") => (cloudwatch::list_metrics(&world, caller, &request, now)?, 0),
+        ("monitoring", other) => {
+            return Err(ApiError::sender(
+                "InvalidAction",
+                format!("Could not find operation {other}"),
+            ));
+        }
+        (_, other) => (dynamodb::call(&world, caller, other, &request, now)?, 0),
+    };
+    let bytes = match routed.protocol {
+        Protocol::Cbor => answer.to_cbor(),
+        _ => answer.to_json(),
+    };
+    Ok((bytes, units))
+}
+
+fn failed(simulator: &Simulator, routed: &Routed, error: &ApiError) -> Response {
+    let bytes = match routed.protocol {
+        Protocol::Cbor => error.body(routed.namespace).to_cbor(),
+        Protocol::Json => error.body(routed.namespace).to_json(),
+        Protocol::Query => error.xml().into_bytes(),
+    };
+    respond(simulator, routed.protocol, error.status, bytes, Some(error))
+}
+
+fn respond(
+    simulator: &Simulator,
+    protocol: Protocol,
+    status: u16,
+    bytes: Vec<u8>,
+    error: Option<&ApiError>,
+) -> Response {
+    let mut response = Response::new(Body::from(bytes));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    let content_type = match protocol {
+        Protocol::Cbor => "application/cbor",
+        Protocol::Json => "application/x-amz-json-1.0",
+        Protocol::Query => "text/xml",
+    };
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if protocol == Protocol::Cbor {
+        headers.insert("smithy-protocol", HeaderValue::from_static("rpc-v2-cbor"));
+    }
+    headers.insert(
+        "x-amzn-requestid",
+        HeaderValue::from_static("00000000-0000-4000-8000-000000000000"),
+    );
+    if let Some(error) = error
+        && protocol != Protocol::Query
+        && let Ok(value) = HeaderValue::from_str(&format!("{};{}", error.code, error.fault()))
+    {
+        headers.insert(HeaderName::from_static("x-amzn-query-error"), value);
+    }
+    // The service's time is the simulated one.
+    let now = jiff::Timestamp::from_second(simulator.now_s() as i64).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now);
+    if let Some(date) = date.ok().and_then(|date| HeaderValue::from_str(&date).ok()) {
+        headers.insert(header::DATE, date);
+    }
+    response
+}
+
+/// An answer outside the protocols.
+pub(super) fn plain(status: StatusCode, text: &str) -> Response {
+    let mut response = Response::new(Body::from(text.to_owned()));
+    *response.status_mut() = status;
+    response
+}
