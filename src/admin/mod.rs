@@ -1,1 +1,22 @@
-//! The admin listener: status over gRPC and HTTP.
+//! The admin listener, localhost:4320: status over gRPC (with health and reflection) and as JSON over HTTP, on one port.
+//!
+//! Read-only. Knows the status board and the registry of instruments, and nothing of the graph behind them.
+
+mod host_check;
+mod rates;
+mod serve;
+mod status;
+#[cfg(test)]
+mod tests;
+
+pub use serve::{Admin, serve};
+pub use status::to_json;
+
+/// The generated types of `radiosonde.admin.v1`.
+#[allow(clippy::all, missing_docs)] // Generated code.
+pub mod v1 {
+    tonic::include_proto!("radiosonde.admin.v1");
+
+    /// For server reflection.
+    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/admin_descriptors.bin"));
+}

@@ -1,0 +1,174 @@
+//! The admin listener itself.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::{Request, StatusCode, header};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
+use tower::ServiceExt;
+
+use super::host_check;
+use super::rates::{Rates, SAMPLE_EVERY};
+use super::status::{Reading, of_components, to_json};
+use super::v1;
+use super::v1::admin_service_server::{AdminService, AdminServiceServer};
+use crate::component::{BoxFuture, Deadline, Registry, Running, StatusBoard};
+use crate::net::server::{BindError, Endpoint, HttpServer, ServerSettings, serve_http};
+use crate::pdata::MemoryBudget;
+use crate::telemetry::process;
+
+/// What the admin API shows.
+#[derive(Clone)]
+pub struct Admin {
+    pub board: StatusBoard,
+    pub registry: Registry,
+    pub memory: MemoryBudget,
+    pub started: Instant,
+}
+
+struct Api {
+    admin: Admin,
+    rates: Rates,
+}
+
+impl Api {
+    fn status(&self) -> v1::GetStatusResponse {
+        let (window, grown) = self.rates.window();
+        let mut status = of_components(&Reading {
+            board: &self.admin.board,
+            samples: &self.admin.registry.gather(),
+            grown: &grown,
+            window,
+        });
+        let limit = self.admin.memory.limit();
+        status.version = env!("CARGO_PKG_VERSION").to_owned();
+        status.uptime_seconds = self.admin.started.elapsed().as_secs_f64();
+        status.memory = Some(v1::Memory {
+            admitted_bytes: self.admin.memory.used(),
+            limit_bytes: if limit == u64::MAX { 0 } else { limit },
+            resident_bytes: process::resident_bytes(),
+        });
+        status
+    }
+}
+
+/// The generated trait needs a type of its own.
+struct Service(Arc<Api>);
+
+#[tonic::async_trait]
+impl AdminService for Service {
+    async fn get_status(
+        &self,
+        _request: tonic::Request<v1::GetStatusRequest>,
+    ) -> Result<tonic::Response<v1::GetStatusResponse>, tonic::Status> {
+        Ok(tonic::Response::new(self.0.status()))
+    }
+}
+
+/// The listener and the task that samples the rates.
+pub struct AdminServer {
+    http: HttpServer,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl AdminServer {
+    /// Where it listens.
+    pub fn addresses(&self) -> &[std::net::SocketAddr] {
+        self.http.addresses()
+    }
+}
+
+impl Running for AdminServer {
+    fn stop(&self, deadline: Deadline) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.stop.cancel();
+            self.tasks.close();
+            self.http.stop(deadline).await;
+        })
+    }
+}
+
+impl Drop for AdminServer {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Binds and serves.
+///
+/// # Errors
+/// When the address cannot be bound.
+pub async fn serve(endpoint: Endpoint, admin: Admin) -> Result<AdminServer, BindError> {
+    let configured = endpoint.to_string();
+    let api = Arc::new(Api {
+        admin,
+        rates: Rates::default(),
+    });
+    let router = router(&api).await;
+    let handler = move |request: Request<Incoming>, _peer| {
+        let router = router.clone();
+        let allowed = host_check::is_allowed(&request, &configured);
+        async move {
+            if !allowed {
+                return (StatusCode::MISDIRECTED_REQUEST, "this host name is not served here\n").into_response();
+            }
+            answer(router, request).await
+        }
+    };
+    let http = serve_http(&ServerSettings::new(endpoint), handler).await?;
+
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    let tasks = TaskTracker::new();
+    tasks.spawn(async move {
+        let mut every = tokio::time::interval(SAMPLE_EVERY);
+        while stopped.run_until_cancelled(every.tick()).await.is_some() {
+            api.rates.sample(&api.admin.registry);
+        }
+    });
+    Ok(AdminServer { http, tasks, stop })
+}
+
+async fn answer(router: Router, request: Request<Incoming>) -> Response {
+    let answered: Result<Response, Infallible> = router.oneshot(request).await;
+    match answered {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+async fn router(api: &Arc<Api>) -> Router {
+    let (health_reporter, health) = tonic_health::server::health_reporter();
+    health_reporter.set_serving::<AdminServiceServer<Service>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    let mut routes = Routes::new(AdminServiceServer::new(Service(Arc::clone(api)))).add_service(health);
+    // The descriptors were written by our own build; should they not be readable, everything but reflection works.
+    match reflection.build_v1() {
+        Ok(service) => routes = routes.add_service(service),
+        Err(error) => tracing::warn!(%error, "The admin API has no reflection."),
+    }
+    let http = Router::new()
+        .route("/api/v1/status", get(status_json))
+        .with_state(Arc::clone(api));
+    routes.prepare().into_axum_router().merge(http)
+}
+
+async fn status_json(State(api): State<Arc<Api>>) -> impl IntoResponse {
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (headers, format!("{}\n", to_json(&api.status())))
+}
