@@ -3,6 +3,7 @@
 //! Only this module opens listening sockets. It knows nothing of pipelines: whoever serves something hands a function
 //! to [`server::serve_http`] and gets back a [`crate::component::Running`] to stop.
 
+pub mod client;
 pub mod codec;
 pub mod server;
 pub mod status;

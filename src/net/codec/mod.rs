@@ -4,6 +4,7 @@
 //! bytes and at most the cap. Sizes that a stranger claims (gzip trailer, zstd frame header, snappy length) are used to
 //! size the first allocation when they are within the cap, and believed no further.
 
+pub mod compress;
 mod inflate;
 #[cfg(test)]
 mod tests;
