@@ -178,11 +178,7 @@ impl TlsSource {
     /// When the files could not be read and never were.
     pub fn config(&self) -> Result<Arc<ClientConfig>, TlsError> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let interval = self
-            .tls
-            .keys
-            .reload_interval
-            .map_or(Duration::ZERO, |interval| interval.0);
+        let interval = self.tls.reload_interval;
         if let Some((config, read_at)) = &*current {
             let fresh = interval.is_zero() || read_at.elapsed() < interval;
             if fresh {
