@@ -3,16 +3,40 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
+
+use super::read::special;
+use super::scalar;
 
 /// A duration in Go's grammar (`1h30m`, `0.5s`, `200ms`; ns us ms s m h, no days; a bare integer is nanoseconds).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GoDuration(pub Duration);
 
 impl<'de> Deserialize<'de> for GoDuration {
-    fn deserialize<D: Deserializer<'de>>(_deserializer: D) -> Result<Self, D::Error> {
-        unimplemented!("config helper")
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = GoDuration;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration such as 10s or 1h30m")
+            }
+
+            fn visit_u64<E: de::Error>(self, nanos: u64) -> Result<GoDuration, E> {
+                Ok(GoDuration(Duration::from_nanos(nanos)))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<GoDuration, E> {
+                scalar::parse_duration(text).map(GoDuration).map_err(E::custom)
+            }
+
+            fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<GoDuration, D::Error> {
+                deserializer.deserialize_any(self)
+            }
+        }
+        deserializer.deserialize_newtype_struct(special::DURATION, Reader)
     }
 }
 
@@ -21,8 +45,28 @@ impl<'de> Deserialize<'de> for GoDuration {
 pub struct ByteSize(pub u64);
 
 impl<'de> Deserialize<'de> for ByteSize {
-    fn deserialize<D: Deserializer<'de>>(_deserializer: D) -> Result<Self, D::Error> {
-        unimplemented!("config helper")
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = ByteSize;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a size such as 10MiB")
+            }
+
+            fn visit_u64<E: de::Error>(self, bytes: u64) -> Result<ByteSize, E> {
+                Ok(ByteSize(bytes))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<ByteSize, E> {
+                scalar::parse_size(text).map(ByteSize).map_err(E::custom)
+            }
+
+            fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<ByteSize, D::Error> {
+                deserializer.deserialize_any(self)
+            }
+        }
+        deserializer.deserialize_newtype_struct(special::SIZE, Reader)
     }
 }
 
@@ -56,7 +100,23 @@ impl fmt::Display for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Secret::new)
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Secret;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Secret, E> {
+                Ok(Secret::new(text))
+            }
+
+            fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Secret, D::Error> {
+                String::deserialize(deserializer).map(Secret::new)
+            }
+        }
+        deserializer.deserialize_newtype_struct(special::SECRET, Reader)
     }
 }
 
@@ -65,7 +125,43 @@ impl<'de> Deserialize<'de> for Secret {
 pub struct HeaderMap(pub Vec<(String, Secret)>);
 
 impl<'de> Deserialize<'de> for HeaderMap {
-    fn deserialize<D: Deserializer<'de>>(_deserializer: D) -> Result<Self, D::Error> {
-        unimplemented!("config helper")
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Header {
+            name: String,
+            #[serde(default)]
+            value: Secret,
+        }
+
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = HeaderMap;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map of headers, or a list of {name, value}")
+            }
+
+            fn visit_unit<E: de::Error>(self) -> Result<HeaderMap, E> {
+                Ok(HeaderMap::default())
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<HeaderMap, A::Error> {
+                let mut headers = Vec::new();
+                while let Some(header) = map.next_entry::<String, Secret>()? {
+                    headers.push(header);
+                }
+                Ok(HeaderMap(headers))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<HeaderMap, A::Error> {
+                let mut headers = Vec::new();
+                while let Some(header) = list.next_element::<Header>()? {
+                    headers.push((header.name, header.value));
+                }
+                Ok(HeaderMap(headers))
+            }
+        }
+        deserializer.deserialize_any(Reader)
     }
 }
