@@ -12,6 +12,9 @@ mod accept;
 mod bind;
 pub mod body;
 mod connection;
+mod cors;
+mod groups;
+pub mod grpc;
 mod holder;
 mod io;
 mod settings;
@@ -32,6 +35,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use bind::{BindError, Endpoint};
+pub use cors::{Cors, Verdict};
+pub use groups::{GrpcGroup, HttpGroup, refuse_unbuilt};
 pub use settings::ServerSettings;
 
 use crate::component::{BoxFuture, Deadline, Running};

@@ -1,4 +1,4 @@
-//! The settings of a listener, and how they are read from the Collector's `HTTPs` and `GRPCs` groups.
+//! The settings of a listener; `groups` reads them from a configuration.
 
 use std::sync::Arc;
 use std::time::Duration;
