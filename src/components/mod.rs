@@ -11,8 +11,13 @@ pub mod receivers;
 /// Every component of this build.
 pub const REGISTRY: &[&dyn Factory] = &[
     // receivers
+    &receivers::nop::NopFactory,
     // processors
+    &processors::batch::BatchFactory,
+    &processors::memory_limiter::MemoryLimiterFactory,
     // exporters
+    &exporters::nop::NopFactory,
     // connectors
+    &connectors::forward::ForwardFactory,
     // extensions
 ];

@@ -20,6 +20,8 @@ pub struct Shared {
     pub queue: Queue,
     pub sender: Sender,
     pub counts: Arc<Counts>,
+    /// What batches are kept apart by: the only metadata of a joined batch.
+    pub partition_keys: Vec<String>,
     /// What the drain could not send.
     pub unsent: Mutex<Vec<Piece>>,
 }
@@ -66,7 +68,7 @@ impl Shared {
         self.counts.started(items);
         let mut todo = vec![work];
         while let Some(mut pieces) = todo.pop() {
-            let batch = join(&pieces);
+            let batch = self.join(&pieces);
             self.counts.requests(1);
             let outcome = self.sender.send(&batch).await;
             self.counts.requests(-1);
@@ -82,6 +84,16 @@ impl Shared {
                 outcome => self.settle(pieces, &outcome),
             }
         }
+    }
+
+    fn join(&self, pieces: &[Piece]) -> Batch {
+        let first = match pieces {
+            [only] => return only.batch.clone(),
+            many => many[0].batch.origin(),
+        };
+        let values = |key: &String| (key.as_str().into(), first.metadata_values(key).to_vec());
+        let metadata = self.partition_keys.iter().map(values).collect();
+        super::joined::join(pieces.iter().map(|piece| piece.batch.clone()).collect(), &metadata)
     }
 
     fn settle(&self, pieces: Vec<Piece>, outcome: &Outcome) {
@@ -119,13 +131,6 @@ impl Shared {
         if piece.ticket.settle(answer) {
             self.queue.release(piece.ticket.cost());
         }
-    }
-}
-
-fn join(pieces: &[Piece]) -> Batch {
-    match pieces {
-        [only] => only.batch.clone(),
-        many => super::joined::join(many.iter().map(|piece| piece.batch.clone()).collect(), None),
     }
 }
 

@@ -51,12 +51,14 @@ impl PartList {
     }
 }
 
-/// Joins batches of one signal. The origin holds the permits of all; the metadata is the caller's, or that of the first
-/// batch. The client address is lost, as in the Collector. An empty list cannot be joined: the caller has at least one.
-pub fn join(batches: Vec<Batch>, metadata: Option<&Headers>) -> Batch {
-    let first = batches.first().expect("at least one batch is joined");
+/// Joins batches of one signal. The origin holds the permits of all and `metadata`, what they were batched by: the
+/// metadata of one client must not travel with the data of another. The client address is lost, as in the Collector;
+/// an identity stays where all have the same. There must be at least one batch.
+pub fn join(batches: Vec<Batch>, metadata: &Headers) -> Batch {
+    let first = batches.first().expect("the caller joins at least one batch");
     let signal = first.signal();
-    let first_origin = Arc::clone(first.origin());
+    let auth = first.origin().auth.clone();
+    let one_identity = batches.iter().all(|batch| batch.origin().auth == auth);
     let mut list = PartList::default();
     let mut items = 0u32;
     let mut permits = SmallVec::new();
@@ -71,8 +73,8 @@ pub fn join(batches: Vec<Batch>, metadata: Option<&Headers>) -> Batch {
     }
     let origin = Origin {
         client: None,
-        metadata: metadata.unwrap_or(&first_origin.metadata).clone(),
-        auth: first_origin.auth.clone(),
+        metadata: metadata.clone(),
+        auth: auth.filter(|_| one_identity),
         cursor,
         permits,
     };

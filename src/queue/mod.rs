@@ -12,8 +12,13 @@ mod joined;
 mod limited_log;
 mod sender;
 mod split;
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod tests;
 mod ticket;
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +29,8 @@ use tokio_util::task::TaskTracker;
 pub use bounded::{BOOKKEEPING_BYTES, QUEUE_IS_FULL};
 pub use joined::{PartList, SMALL_PART, join};
 pub use limited_log::LimitedLog;
+pub use split::pack_by_items;
+pub use ticket::{Piece, Ticket};
 
 use crate::component::{BoxFuture, BuildContext, Deadline, Delivery, DropReason, Refused, Running, Stage};
 use crate::pdata::{Batch, Signal};
@@ -55,6 +62,10 @@ pub fn deliver(
         queue: Queue::new(settings, context.memory.clone(), Arc::clone(&counts)),
         sender,
         counts,
+        partition_keys: settings
+            .batch
+            .as_ref()
+            .map_or_else(Vec::new, |batch| batch.partition_keys.clone()),
         unsent: Mutex::default(),
     });
     let tasks = TaskTracker::new();
@@ -183,6 +194,7 @@ impl Queued {
     async fn drain(&self, deadline: Deadline) {
         let shared = &self.shared;
         shared.queue.close();
+        shared.sender.keep_trying.store(true, Ordering::Relaxed);
         shared.sender.draining.cancel();
         self.tasks.close();
         // Some of the time is kept for writing down what is left.

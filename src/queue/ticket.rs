@@ -2,13 +2,12 @@
 //!
 //! A request may be split and its pieces may travel in different batches; the ticket is settled when the last piece is.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
 use crate::component::Refused;
 use crate::pdata::{Batch, Permit};
-use std::sync::Arc;
 
 /// What a waiting sender is told.
 pub type Answer = Result<(), Refused>;
@@ -54,6 +53,11 @@ impl Ticket {
             }),
             _permit: permit,
         }
+    }
+
+    /// For a request that takes no room in a queue.
+    pub fn for_answer(waiter: Option<oneshot::Sender<Answer>>) -> Self {
+        Self::new(Cost::default(), waiter, None)
     }
 
     /// The room to give back.

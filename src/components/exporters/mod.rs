@@ -1,3 +1,4 @@
 //! Exporters: where telemetry leaves.
 
 pub mod delivery_config;
+pub mod nop;

@@ -1,1 +1,4 @@
 //! Processors: what is done to telemetry inside a pipeline.
+
+pub mod batch;
+pub mod memory_limiter;

@@ -1,1 +1,3 @@
 //! Receivers: where telemetry comes in.
+
+pub mod nop;

@@ -1,0 +1,110 @@
+//! The instruments of one batch processor and signal: the Collector's, and the books of what is held.
+
+use crate::component::{BuildContext, Counter, DropReason, Gauge, Histogram, Instruments, Registry};
+use crate::pdata::Signal;
+
+// The Collector's bucket bounds.
+const SIZES: &[f64] = &[
+    10.0, 25.0, 50.0, 75.0, 100.0, 250.0, 500.0, 750.0, 1000.0, 2000.0, 3000.0, 4000.0, 5000.0, 6000.0, 7000.0, 8000.0,
+    9000.0, 10000.0, 20000.0, 30000.0, 50000.0, 100000.0,
+];
+const BYTES: &[f64] = &[
+    10.0, 25.0, 50.0, 75.0, 100.0, 250.0, 500.0, 750.0, 1000.0, 2000.0, 3000.0, 4000.0, 5000.0, 6000.0, 7000.0, 8000.0,
+    9000.0, 10e3, 20e3, 30e3, 50e3, 100e3, 200e3, 300e3, 400e3, 500e3, 600e3, 700e3, 800e3, 900e3, 1e6, 2e6, 3e6, 4e6,
+    5e6, 6e6, 7e6, 8e6, 9e6,
+];
+
+/// Why a batch went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    Size,
+    Timeout,
+}
+
+/// See the module text.
+pub struct Counts {
+    signal: Signal,
+    instruments: Instruments,
+    registry: Registry,
+    send_size: Histogram,
+    send_size_bytes: Histogram,
+    size_trigger: Counter,
+    timeout_trigger: Counter,
+    cardinality: Gauge,
+    held: Gauge,
+}
+
+impl Counts {
+    pub fn new(context: &BuildContext, signal: Signal) -> Self {
+        let instruments = &context.instruments;
+        Self {
+            signal,
+            registry: instruments.registry().clone(),
+            send_size: instruments.histogram(
+                "otelcol_processor_batch_batch_send_size",
+                "Items of a batch that was sent.",
+                &[],
+                SIZES,
+            ),
+            send_size_bytes: instruments.histogram(
+                "otelcol_processor_batch_batch_send_size_bytes",
+                "Bytes of a batch that was sent.",
+                &[],
+                BYTES,
+            ),
+            size_trigger: instruments.counter(
+                "otelcol_processor_batch_batch_size_trigger_send",
+                "Batches sent because they were full.",
+                &[],
+            ),
+            timeout_trigger: instruments.counter(
+                "otelcol_processor_batch_timeout_trigger_send",
+                "Batches sent because their time was over.",
+                &[],
+            ),
+            cardinality: instruments.gauge(
+                "otelcol_processor_batch_metadata_cardinality",
+                "Combinations of metadata values that have a batch of their own.",
+                &[],
+            ),
+            held: instruments.gauge(
+                "radiosonde_queue_items",
+                "Items that wait to be sent.",
+                &[("data_type", signal.name())],
+            ),
+            instruments: instruments.clone(),
+        }
+    }
+
+    /// Items came in.
+    pub fn took(&self, items: usize) {
+        self.held.add(items as f64);
+    }
+
+    /// Items went to the next stage, or back to a caller who waited.
+    pub fn left(&self, items: usize) {
+        self.held.add(-(items as f64));
+    }
+
+    /// Items that were answered for are lost.
+    pub fn dropped(&self, items: usize, reason: DropReason) {
+        let dropped = self.instruments.dropped(self.signal, reason);
+        let _moving = self.registry.moving();
+        self.held.add(-(items as f64));
+        dropped.add(items as u64);
+    }
+
+    /// A batch goes.
+    pub fn sending(&self, trigger: Trigger, items: usize, bytes: usize) {
+        self.send_size.record(items as f64);
+        self.send_size_bytes.record(bytes as f64);
+        match trigger {
+            Trigger::Size => self.size_trigger.add(1),
+            Trigger::Timeout => self.timeout_trigger.add(1),
+        }
+    }
+
+    pub fn cardinality(&self, groups: usize) {
+        self.cardinality.set(groups as f64);
+    }
+}
