@@ -20,4 +20,6 @@ pub const REGISTRY: &[&dyn Factory] = &[
     // connectors
     &connectors::forward::ForwardFactory,
     // extensions
+    &extensions::health_check::HealthCheckFactory,
+    &extensions::zpages::ZpagesFactory,
 ];
