@@ -40,7 +40,10 @@ impl HttpConfig {
         }
         for key in WITHOUT_EFFECT.into_iter().filter(|key| section.has(key)) {
             section.take(key);
-            section.warn_at(key, format!("`{key}` has no effect here: no body is read and answers are small"));
+            section.warn_at(
+                key,
+                format!("`{key}` has no effect here: no body is read and answers are small"),
+            );
         }
         let tls = match section.take("tls") {
             Some(tls) => Some(ServerTls::check(&tls)?),
@@ -75,10 +78,7 @@ impl HttpConfig {
 }
 
 /// An explicit zero switches a limit off, as in the Collector.
-fn or_default(
-    configured: Option<GoDuration>,
-    default: Option<std::time::Duration>,
-) -> Option<std::time::Duration> {
+fn or_default(configured: Option<GoDuration>, default: Option<std::time::Duration>) -> Option<std::time::Duration> {
     match configured {
         None => default,
         Some(GoDuration(duration)) => (!duration.is_zero()).then_some(duration),
@@ -87,10 +87,13 @@ fn or_default(
 
 fn check_headers(section: &Section, headers: &HeaderMap) {
     for (name, value) in &headers.0 {
-        let is_valid = http::HeaderName::try_from(name.as_str()).is_ok()
-            && http::HeaderValue::try_from(value.reveal()).is_ok();
+        let is_valid =
+            http::HeaderName::try_from(name.as_str()).is_ok() && http::HeaderValue::try_from(value.reveal()).is_ok();
         if !is_valid {
-            section.error_at("response_headers", format!("{name:?} or its value is no valid HTTP header"));
+            section.error_at(
+                "response_headers",
+                format!("{name:?} or its value is no valid HTTP header"),
+            );
         }
     }
 }

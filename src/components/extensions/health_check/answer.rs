@@ -37,12 +37,21 @@ impl Health {
     pub fn answer(&self, method: &Method, uri: &Uri) -> Response<String> {
         if method != Method::GET && method != Method::HEAD {
             let mut refused = self.respond(StatusCode::METHOD_NOT_ALLOWED, "text/plain", String::new());
-            refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            refused
+                .headers_mut()
+                .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             return refused;
         }
-        let verbose = uri.query().is_some_and(|query| query.split('&').any(|key| key.starts_with("verbose")));
+        let verbose = uri
+            .query()
+            .is_some_and(|query| query.split('&').any(|key| key.starts_with("verbose")));
         match uri.path() {
-            "/livez" => self.probe(self.pulse.is_alive(), "alive", "no task has run for 30 seconds", verbose),
+            "/livez" => self.probe(
+                self.pulse.is_alive(),
+                "alive",
+                "no task has run for 30 seconds",
+                verbose,
+            ),
             "/readyz" if self.pulse.refuses() => self.probe(false, "ready", "memory is full, refusing data", verbose),
             "/readyz" => self.probe(self.board.is_ready(), "ready", "starting or stopping", verbose),
             "/startupz" => self.probe(self.has_started(), "started", "starting", verbose),
@@ -54,7 +63,8 @@ impl Health {
     /// The configured path and what lies below it.
     fn is_configured(&self, path: &str) -> bool {
         let base = self.texts.path.trim_end_matches('/');
-        path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        path.strip_prefix(base)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     /// A stop comes after a start: whoever is stopping has started.
@@ -65,7 +75,11 @@ impl Health {
     }
 
     fn probe(&self, good: bool, word: &str, trouble: &str, verbose: bool) -> Response<String> {
-        let mut body = if good { json!({"status": word}) } else { json!({"status": "not ".to_owned() + word, "reason": trouble}) };
+        let mut body = if good {
+            json!({"status": word})
+        } else {
+            json!({"status": "not ".to_owned() + word, "reason": trouble})
+        };
         if verbose {
             body["components"] = self.components();
         }
@@ -75,7 +89,11 @@ impl Health {
     /// Body for body what the Collector says.
     fn collector_answer(&self, verbose: bool) -> Response<String> {
         let good = self.board.is_ready();
-        let custom = if good { &self.texts.healthy } else { &self.texts.unhealthy };
+        let custom = if good {
+            &self.texts.healthy
+        } else {
+            &self.texts.unhealthy
+        };
         if let Some(text) = custom {
             return self.respond(code(good), "text/plain", text.clone());
         }
@@ -119,7 +137,11 @@ impl Health {
 }
 
 fn code(good: bool) -> StatusCode {
-    if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+    if good {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    }
 }
 
 /// RFC 3339 with nanoseconds.

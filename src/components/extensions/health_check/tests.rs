@@ -73,7 +73,11 @@ async fn a_stopping_agent_is_alive_and_started_but_not_ready() {
     let board = StatusBoard::default();
     let health = health(texts("/"), &board);
     assert_eq!(ask(&health, "/startupz").0, 503);
-    board.report(ComponentKind::Receiver, &ComponentId::new("otlp"), ComponentState::Stopping);
+    board.report(
+        ComponentKind::Receiver,
+        &ComponentId::new("otlp"),
+        ComponentState::Stopping,
+    );
     let codes = ["/livez", "/readyz", "/startupz"].map(|path| ask(&health, path).0);
     assert_eq!(codes, [200, 503, 200]);
 }
@@ -103,7 +107,11 @@ async fn refusing_for_more_than_ten_seconds_is_not_ready_and_a_stalled_runtime_i
 #[tokio::test]
 async fn verbose_lists_the_components() {
     let board = StatusBoard::default();
-    board.report(ComponentKind::Exporter, &ComponentId::new("otlp"), ComponentState::Degraded("no route".to_owned()));
+    board.report(
+        ComponentKind::Exporter,
+        &ComponentId::new("otlp"),
+        ComponentState::Degraded("no route".to_owned()),
+    );
     let (_, body) = ask(&health(texts("/"), &board), "/readyz?verbose");
     let body: serde_json::Value = serde_json::from_str(&body).unwrap();
     assert_eq!(body["components"][0]["message"], "no route");
@@ -125,7 +133,9 @@ async fn it_is_served_over_http() {
     };
     let running = plan.start(context).await.unwrap();
     let client = Client::builder(TokioExecutor::new()).build_http();
-    let request = Request::get(format!("http://{address}/livez")).body(Empty::<Bytes>::new()).unwrap();
+    let request = Request::get(format!("http://{address}/livez"))
+        .body(Empty::<Bytes>::new())
+        .unwrap();
     let response = client.request(request).await.unwrap();
     assert_eq!(response.status(), 200);
     let body = response.into_body().collect().await.unwrap().to_bytes();
