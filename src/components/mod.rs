@@ -17,6 +17,8 @@ pub const REGISTRY: &[&dyn Factory] = &[
     &processors::memory_limiter::MemoryLimiterFactory,
     // exporters
     &exporters::nop::NopFactory,
+    &exporters::otlp::OtlpFactory,
+    &exporters::otlphttp::OtlpHttpFactory,
     // connectors
     &connectors::forward::ForwardFactory,
     // extensions

@@ -1,4 +1,8 @@
 //! Exporters: where telemetry leaves.
 
 pub mod delivery_config;
+
+mod answer;
 pub mod nop;
+pub mod otlp;
+pub mod otlphttp;

@@ -8,6 +8,9 @@ pub mod dial;
 pub mod endpoint;
 pub mod grpc;
 pub mod http;
+pub mod message;
 pub mod proxy;
 pub mod status;
+#[cfg(test)]
+pub(crate) mod test_peer;
 mod unary;

@@ -5,13 +5,11 @@ use h2::client::SendRequest;
 use http::{HeaderMap, Request, StatusCode};
 use tonic::Code;
 
+use super::message::PREFIX;
 use super::status::GrpcStatus;
 
 /// Bytes of an answer that are read; an Export response is rarely more than a few.
 const LONGEST_ANSWER: usize = 4 * 1024 * 1024;
-/// Flag, then length: what stands before a gRPC message.
-pub const PREFIX: usize = 5;
-
 /// How a call failed.
 #[derive(Debug)]
 pub enum Failed {
@@ -19,21 +17,6 @@ pub enum Failed {
     Unsent(h2::Error),
     /// It ended with this status.
     Status(GrpcStatus),
-}
-
-/// The prefix of a message of `length` bytes.
-///
-/// # Errors
-/// A message beyond 4 GiB, which gRPC cannot carry.
-pub fn prefix(compressed: bool, length: usize) -> Result<[u8; PREFIX], GrpcStatus> {
-    let Ok(length) = u32::try_from(length) else {
-        return Err(GrpcStatus::new(
-            Code::InvalidArgument,
-            "a gRPC message is at most 4 GiB",
-        ));
-    };
-    let [a, b, c, d] = length.to_be_bytes();
-    Ok([u8::from(compressed), a, b, c, d])
 }
 
 /// Sends `chunks` as the request's body and gives the answer's message. Dropping the future resets the stream.

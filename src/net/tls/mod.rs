@@ -1,7 +1,7 @@
 //! TLS with rustls and aws-lc-rs: the settings both sides share, and where certificates and keys come from.
 //!
-//! `server` is what listeners use, `client` what dials. Files are read when the configuration is checked, so that a wrong path is an error
-//! with a position, and again when they change.
+//! `server` is what listeners use, `client` what dials. Files are read when the configuration is checked, so that a
+//! wrong path is an error with a position, and again when they change.
 
 pub mod client;
 mod server;

@@ -1,0 +1,164 @@
+//! The far end of an `otlphttp` exporter: one POST for each batch.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header};
+use tonic::Code;
+
+use super::super::answer::Rejections;
+use super::config::{Address, Config, ProxySource};
+use crate::component::{BoxFuture, BuildContext, Clock, Refused, Stage};
+use crate::net::client::chunks::gather;
+use crate::net::client::dial::Dialer;
+use crate::net::client::http::{Answer, HttpClient, HttpSettings};
+use crate::net::client::proxy::ProxyRules;
+use crate::net::client::status::{HttpFailure, PartialSuccess};
+use crate::net::codec::compress::Compressor;
+use crate::net::tls::client::TlsSource;
+use crate::pdata::{Batch, Signal};
+
+/// A client with its pool and everything that is the same for all requests.
+pub struct FarEnd {
+    client: HttpClient,
+    /// By signal: where to, and the headers.
+    targets: [Option<(Address, HeaderMap)>; 3],
+    compressor: Option<Compressor>,
+    rejections: Rejections,
+    clock: Arc<dyn Clock>,
+}
+
+impl FarEnd {
+    /// Connects when the first batch comes.
+    pub fn new(config: &Config, context: &BuildContext) -> Result<Self, String> {
+        let compressor = match config.compression {
+            Some((kind, level, _)) => Some(Compressor::new(kind, level).map_err(|problem| problem.to_string())?),
+            None => None,
+        };
+        let alpn: &[&'static [u8]] = if config.http2 {
+            &[b"h2", b"http/1.1"]
+        } else {
+            &[b"http/1.1"]
+        };
+        let proxies = match &config.proxies {
+            ProxySource::Configured(rules) => rules.clone(),
+            ProxySource::Environment => ProxyRules::from_environment(),
+        };
+        let settings = HttpSettings {
+            dialer: Dialer {
+                tls: Some(Arc::new(TlsSource::new(config.tls.clone(), alpn))),
+                proxies: Arc::new(proxies),
+            },
+            max_idle: config.max_idle,
+            max_connections: config.max_connections,
+            idle_timeout: config.idle_timeout,
+            no_keepalive: config.no_keepalive,
+            http2_ping_after: config.http2_ping_after,
+            http2_ping_timeout: config.http2_ping_timeout,
+            write_buffer: config.write_buffer,
+            read_buffer: config.read_buffer,
+        };
+        let with_headers = |address: &Address| (address.clone(), request_headers(config, address));
+        Ok(Self {
+            client: HttpClient::new(settings),
+            targets: config
+                .addresses
+                .each_ref()
+                .map(|address| address.as_ref().map(with_headers)),
+            compressor,
+            rejections: Rejections::new(context),
+            clock: Arc::clone(&context.clock),
+        })
+    }
+
+    /// Ends the connections.
+    pub async fn close(&self) {
+        self.client.close().await;
+    }
+
+    async fn send(&self, batch: Batch) -> Result<(), Refused> {
+        let signal = batch.signal();
+        let Some((address, headers)) = &self.targets[signal as usize] else {
+            return Err(Refused::permanent(format!("no endpoint is configured for {signal}")));
+        };
+        // Holds the memory permits until the data has left.
+        let _origin = Arc::clone(batch.origin());
+        let chunks = self.body(batch).await?;
+        let answer = self
+            .client
+            .post(address.uri.clone(), headers.clone(), chunks)
+            .await
+            .map_err(|problem| {
+                Refused::retryable(format!("{}: {problem}", address.uri)).with_code(Code::Unavailable)
+            })?;
+        self.judge(signal, address, &answer)
+    }
+
+    fn judge(&self, signal: Signal, address: &Address, answer: &Answer) -> Result<(), Refused> {
+        if answer.status.is_success() {
+            self.rejections.record(signal, partial_success(answer));
+            return Ok(());
+        }
+        let failure = HttpFailure {
+            status: answer.status,
+            headers: &answer.headers,
+            body: &answer.body,
+            now: self.clock.now(),
+        };
+        Err(failure.into_refused(&address.uri.to_string()))
+    }
+
+    async fn body(&self, batch: Batch) -> Result<Vec<Bytes>, Refused> {
+        let parts = batch.into_parts();
+        let Some(compressor) = &self.compressor else {
+            return Ok(gather(&[], &parts));
+        };
+        let mut body = Vec::new();
+        compressor
+            .compress(&parts, &mut body)
+            .await
+            .map_err(|problem| Refused::permanent(format!("cannot compress: {problem}")))?;
+        Ok(vec![body.into()])
+    }
+}
+
+impl Stage for FarEnd {
+    fn consume(&self, batch: Batch) -> BoxFuture<'_, Result<(), Refused>> {
+        Box::pin(self.send(batch))
+    }
+}
+
+fn partial_success(answer: &Answer) -> Option<PartialSuccess> {
+    let content_type = answer.headers.get(header::CONTENT_TYPE);
+    let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if content_type.starts_with("application/json") {
+        PartialSuccess::from_json(&answer.body)
+    } else if content_type.starts_with("application/x-protobuf") {
+        PartialSuccess::from_protobuf(&answer.body)
+    } else {
+        None
+    }
+}
+
+fn request_headers(config: &Config, address: &Address) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(
+        header::USER_AGENT,
+        HeaderValue::from_static(concat!("radiosonde/", env!("CARGO_PKG_VERSION"))),
+    );
+    if let Some(authorization) = &address.authorization {
+        headers.insert(header::AUTHORIZATION, authorization.clone());
+    }
+    // What is configured replaces the two above.
+    for name in config.headers.keys() {
+        headers.remove(name);
+        for value in config.headers.get_all(name) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+    if let Some((_, _, name)) = config.compression {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
+    }
+    headers
+}

@@ -1,0 +1,84 @@
+//! `otlphttp` (`otlp_http`): OTLP over HTTP, protobuf or JSON.
+//!
+//! One attempt a `consume`: a POST whose body is the batch's parts (or one compressed body). Queue, retry and timeout
+//! stand in front of it. Knows no other protocol.
+
+mod config;
+mod far_end;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::component::{
+    BoxFuture, BuildContext, BuiltExporter, ComponentKind, Deadline, Delivery, ExporterPlan, Factory, Plan, Running,
+    Stability, StartError,
+};
+use crate::config::Section;
+use crate::pdata::Signal;
+use config::Config;
+use far_end::FarEnd;
+
+/// The registry's entry.
+pub struct OtlpHttpFactory;
+
+impl Factory for OtlpHttpFactory {
+    fn kind(&self) -> ComponentKind {
+        ComponentKind::Exporter
+    }
+
+    fn type_name(&self) -> &'static str {
+        "otlphttp"
+    }
+
+    fn aliases(&self) -> &'static [&'static str] {
+        &["otlp_http"]
+    }
+
+    fn signals(&self) -> &'static [Signal] {
+        &Signal::ALL
+    }
+
+    fn stability(&self) -> Stability {
+        Stability::Beta
+    }
+
+    fn summary(&self) -> &'static str {
+        "Sends OTLP over HTTP, as protobuf or JSON."
+    }
+
+    fn example(&self) -> &'static str {
+        "endpoint: https://gateway.example:4318\nheaders:\n  x-tenant: shop\ncompression: gzip\n"
+    }
+
+    fn check(&self, section: &Section) -> Option<Plan> {
+        let config = Config::read(section)?;
+        Some(Plan::Exporter(Box::new(OtlpHttpPlan(config))))
+    }
+}
+
+struct OtlpHttpPlan(Config);
+
+impl ExporterPlan for OtlpHttpPlan {
+    fn delivery(&self) -> Delivery {
+        self.0.delivery.clone()
+    }
+
+    fn build(&self, context: BuildContext) -> Result<BuiltExporter, StartError> {
+        let far_end = FarEnd::new(&self.0, &context).map_err(|problem| StartError::new(&context, problem))?;
+        let far_end = Arc::new(far_end);
+        Ok(BuiltExporter {
+            running: Arc::new(Closing(Arc::clone(&far_end))),
+            far_end,
+        })
+    }
+}
+
+/// Closes the connections when the queues have drained.
+struct Closing(Arc<FarEnd>);
+
+impl Running for Closing {
+    fn stop(&self, _deadline: Deadline) -> BoxFuture<'_, ()> {
+        Box::pin(self.0.close())
+    }
+}
