@@ -1,1 +1,14 @@
-//! Reaching AWS: credentials, regions, rate limits, the CloudWatch poller.
+//! What everything that talks to AWS shares: access (credentials, regions, one HTTP client), rate limits, the metric
+//! catalogue, and the CloudWatch poller. Knows no receiver and no pipeline.
+
+pub mod access;
+pub mod calls;
+pub mod catalogue;
+pub mod cloudwatch;
+pub mod failure;
+pub mod rate;
+pub mod unit;
+
+pub use access::{Access, AccessSettings, Place};
+pub use calls::Calls;
+pub use failure::Failure;

@@ -1,0 +1,225 @@
+//! Who we are to AWS and where: profile, static keys, roles of other accounts, regions, endpoint overrides. One HTTP
+//! client, one time source and one configuration shared by every client.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_config::sts::AssumeRoleProvider;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_cloudwatch::config::retry::RetryConfig;
+use aws_sdk_cloudwatch::config::timeout::TimeoutConfig;
+use aws_smithy_async::time::TimeSource;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use serde::Deserialize;
+
+use crate::component::Clock;
+use crate::config::types::Secret;
+
+/// The settings that every AWS receiver has.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct AccessSettings {
+    pub regions: Vec<String>,
+    pub accounts: Vec<AccountSettings>,
+    pub profile: String,
+    pub endpoint: String,
+    pub endpoints: EndpointSettings,
+    pub credentials: Option<StaticCredentials>,
+}
+
+/// `accounts[]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AccountSettings {
+    pub role_arn: String,
+    pub external_id: String,
+    pub session_name: String,
+    /// Else those of the receiver.
+    pub regions: Vec<String>,
+}
+
+/// `endpoints`: per service, before `endpoint`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EndpointSettings {
+    pub cloudwatch: String,
+    pub dynamodb: String,
+    pub sts: String,
+}
+
+/// `credentials`: static keys, for tests and for endpoints that are not AWS.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StaticCredentials {
+    pub access_key_id: String,
+    pub secret_access_key: Secret,
+    pub session_token: Secret,
+}
+
+/// The connection times out after ...
+const CONNECT: Duration = Duration::from_secs(3);
+/// ... and one attempt after.
+const ATTEMPT: Duration = Duration::from_secs(15);
+
+/// The agent's clock as the SDK's.
+struct SdkTime(Arc<dyn Clock>);
+
+impl std::fmt::Debug for SdkTime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SdkTime")
+    }
+}
+
+impl TimeSource for SdkTime {
+    fn now(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_nanos(self.0.now().0)
+    }
+}
+
+/// One account (by role, or our own) in one region.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub role: Option<AccountSettings>,
+    pub region: String,
+}
+
+impl Place {
+    /// For logs and states: `eu-central-1` or `<role> in eu-central-1`.
+    pub fn name(&self) -> String {
+        match &self.role {
+            None => self.region.clone(),
+            Some(role) => format!("{} in {}", role.role_arn, self.region),
+        }
+    }
+}
+
+/// The loaded configuration that all clients are made from.
+pub struct Access {
+    settings: AccessSettings,
+    base: SdkConfig,
+}
+
+impl Access {
+    /// Reads profile and environment; asks the instance metadata service for a region where none is given. Takes
+    /// seconds at worst, and does not fail: what is missing shows at the first call.
+    pub async fn load(settings: AccessSettings, clock: Arc<dyn Clock>) -> Self {
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+            .build_https();
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT)
+            .operation_attempt_timeout(ATTEMPT)
+            .build();
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http)
+            .time_source(SdkTime(clock))
+            // The SDK's own retries would bypass our rate limits and the bill's count.
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts);
+        if let Some(region) = settings.regions.first() {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        if !settings.profile.is_empty() {
+            loader = loader.profile_name(&settings.profile);
+        }
+        if let Some(keys) = &settings.credentials {
+            let token = Some(keys.session_token.reveal()).filter(|token| !token.is_empty());
+            loader = loader.credentials_provider(Credentials::new(
+                keys.access_key_id.clone(),
+                keys.secret_access_key.reveal(),
+                token.map(str::to_owned),
+                None,
+                "configuration",
+            ));
+        }
+        Self {
+            settings,
+            base: loader.load().await,
+        }
+    }
+
+    /// Every account and region to ask. Empty where no region is known.
+    pub fn places(&self) -> Vec<Place> {
+        let mut own = self.settings.regions.clone();
+        if own.is_empty() {
+            own.extend(self.base.region().map(|region| region.as_ref().to_owned()));
+        }
+        if self.settings.accounts.is_empty() {
+            return own.into_iter().map(|region| Place { role: None, region }).collect();
+        }
+        let mut places = Vec::new();
+        for account in &self.settings.accounts {
+            let regions = if account.regions.is_empty() { &own } else { &account.regions };
+            places.extend(regions.iter().map(|region| Place {
+                role: Some(account.clone()),
+                region: region.clone(),
+            }));
+        }
+        places
+    }
+
+    /// The configuration of one place, with its region and credentials.
+    pub async fn config(&self, place: &Place) -> SdkConfig {
+        let here = self.base.clone().into_builder().region(Region::new(place.region.clone())).build();
+        let Some(role) = &place.role else { return here };
+        let sts = self.with_endpoint(here.clone(), &self.settings.endpoints.sts);
+        let session = if role.session_name.is_empty() { "radiosonde" } else { &role.session_name };
+        let mut provider = AssumeRoleProvider::builder(&role.role_arn)
+            .session_name(session)
+            .region(Region::new(place.region.clone()))
+            .configure(&sts);
+        if !role.external_id.is_empty() {
+            provider = provider.external_id(&role.external_id);
+        }
+        let provider = match sts.credentials_provider() {
+            Some(own) => provider.build_from_provider(own).await,
+            None => provider.build().await,
+        };
+        here.into_builder()
+            .credentials_provider(SharedCredentialsProvider::new(provider))
+            .build()
+    }
+
+    fn with_endpoint(&self, config: SdkConfig, own: &str) -> SdkConfig {
+        let url = if own.is_empty() { &self.settings.endpoint } else { own };
+        if url.is_empty() {
+            return config;
+        }
+        config.into_builder().endpoint_url(url).build()
+    }
+
+    /// A CloudWatch client.
+    pub fn cloudwatch(&self, config: &SdkConfig) -> aws_sdk_cloudwatch::Client {
+        aws_sdk_cloudwatch::Client::new(&self.with_endpoint(config.clone(), &self.settings.endpoints.cloudwatch))
+    }
+
+    /// A DynamoDB client.
+    pub fn dynamodb(&self, config: &SdkConfig) -> aws_sdk_dynamodb::Client {
+        aws_sdk_dynamodb::Client::new(&self.with_endpoint(config.clone(), &self.settings.endpoints.dynamodb))
+    }
+
+    /// An STS client.
+    pub fn sts(&self, config: &SdkConfig) -> aws_sdk_sts::Client {
+        aws_sdk_sts::Client::new(&self.with_endpoint(config.clone(), &self.settings.endpoints.sts))
+    }
+}
+
+/// The account of a role's ARN (`arn:aws:iam::<account>:role/...`).
+pub fn account_of_arn(arn: &str) -> Option<&str> {
+    arn.split(':')
+        .nth(4)
+        .filter(|account| account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// `aws`, `aws-cn`, `aws-us-gov` by the region's name: the second part of every ARN.
+pub fn partition(region: &str) -> &'static str {
+    if region.starts_with("cn-") {
+        "aws-cn"
+    } else if region.starts_with("us-gov-") {
+        "aws-us-gov"
+    } else {
+        "aws"
+    }
+}

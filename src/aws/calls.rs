@@ -1,0 +1,80 @@
+//! One account and region's calls of one API: through the bucket, classified, counted.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use aws_sdk_cloudwatch::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use tokio::time::Instant;
+
+use super::Failure;
+use super::rate::{Bucket, Limits};
+use crate::component::{Clock, Counter, Histogram, Instruments};
+
+const SECONDS: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Sends the calls of one API.
+pub struct Calls {
+    /// The IAM action, e.g. `cloudwatch:GetMetricData`.
+    action: &'static str,
+    bucket: Arc<Bucket>,
+    clock: Arc<dyn Clock>,
+    outcomes: [(&'static str, Counter); 4],
+    duration: Histogram,
+}
+
+impl Calls {
+    /// For `api` (the operation's name) in one account and region.
+    pub fn new(
+        api: &'static str,
+        action: &'static str,
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+        instruments: &Instruments,
+        place: (&str, &str),
+    ) -> Self {
+        let (account, region) = place;
+        let bucket = Arc::new(Bucket::new(limits, clock.now()));
+        let counter = |outcome| {
+            let labels = [("api", api), ("account", account), ("region", region), ("outcome", outcome)];
+            (outcome, instruments.counter("aws_api_requests_total", "Calls of AWS APIs.", &labels))
+        };
+        let labels = [("api", api), ("account", account), ("region", region)];
+        let duration = instruments.histogram("aws_api_duration_seconds", "Time AWS took to answer.", &labels, SECONDS);
+        let observed = Arc::clone(&bucket);
+        instruments.observe("aws_api_rate_limit", "Requests per second allowed now.", &labels, move || {
+            observed.rate()
+        });
+        Self {
+            action,
+            bucket,
+            clock,
+            outcomes: ["ok", "throttled", "error", "denied"].map(counter),
+            duration,
+        }
+    }
+
+    /// Waits for its turn, sends, and says what became of it.
+    ///
+    /// # Errors
+    /// The classified failure; a throttle has already slowed the bucket down.
+    pub async fn send<T, E, F>(&self, call: impl FnOnce() -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        self.bucket.take(self.clock.as_ref()).await;
+        let began = Instant::now();
+        let result = call().await;
+        self.duration.record(began.elapsed().as_secs_f64());
+        let result = result.map_err(|error| Failure::of(self.action, &error));
+        let outcome = result.as_ref().map_or_else(Failure::outcome, |_| "ok");
+        if outcome == "throttled" {
+            self.bucket.throttled(self.clock.now());
+        }
+        if let Some((_, counter)) = self.outcomes.iter().find(|(name, _)| *name == outcome) {
+            counter.add(1);
+        }
+        result
+    }
+}

@@ -1,0 +1,230 @@
+//! All series of one account and region: asks for what is due, remembers what was said, offers what is settled.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_cloudwatch::Client;
+
+use super::fetch::fetch;
+use super::history::{Changes, History, Settling};
+use super::plan::{Ask, plan};
+use super::want::{Class, SeriesId, Want};
+use crate::aws::{Calls, Failure};
+use crate::component::Clock;
+
+/// The longest gap that is asked back; CloudWatch keeps one-minute data for 15 days, our memory does not.
+const MAX_GAP_S: i64 = 24 * 3600;
+/// A series found later is asked back to the start of the receiver, at most so far.
+const MAX_NEW_S: i64 = 3 * 3600;
+/// A series that the credentials may not read is tried again after so long.
+const FORBIDDEN_S: i64 = 3600;
+
+/// How to poll.
+#[derive(Clone, Copy, Debug)]
+pub struct PollerSettings {
+    /// Seconds between polls of a series.
+    pub interval: i64,
+    pub max_late: i64,
+    pub strict: bool,
+    /// Unix seconds of the first minute wanted.
+    pub start: i64,
+}
+
+struct Track {
+    want: Want,
+    history: History,
+    next_due: i64,
+    /// Unwanted since; polled until its last values are settled.
+    leaving: Option<i64>,
+}
+
+/// What one round of polling did.
+#[derive(Debug, Default)]
+pub struct Polled {
+    /// Series asked for and series answered.
+    pub asked: usize,
+    pub answered: usize,
+    /// Metrics billed.
+    pub units: u64,
+    pub changes: Changes,
+    /// Ids that came in parts.
+    pub partial: u64,
+    /// Minutes given up because the gap was longer than 24 hours.
+    pub skipped: u64,
+    /// Series that may not be read.
+    pub forbidden: usize,
+    /// The first failed call.
+    pub failure: Option<Failure>,
+}
+
+/// A point that is ready to be handed on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settled {
+    pub want: Want,
+    /// Start of the period, unix seconds.
+    pub at: i64,
+    /// In the order of the want's statistics.
+    pub values: Vec<f64>,
+    /// A 0 that stands for silence.
+    pub filled: bool,
+}
+
+/// Polls CloudWatch for one account and region.
+pub struct Poller {
+    settings: PollerSettings,
+    tracks: BTreeMap<SeriesId, Track>,
+}
+
+impl Poller {
+    pub fn new(settings: PollerSettings) -> Self {
+        Self {
+            settings,
+            tracks: BTreeMap::new(),
+        }
+    }
+
+    fn settling(&self) -> Settling {
+        Settling {
+            max_late: self.settings.max_late,
+            strict: self.settings.strict,
+        }
+    }
+
+    /// Replaces what is wanted. What is no longer wanted is polled until its last values have come.
+    pub fn set_wants(&mut self, wants: Vec<Want>, now: i64) {
+        let leave = now + 2 * self.settings.max_late;
+        for track in self.tracks.values_mut() {
+            track.leaving.get_or_insert(leave);
+        }
+        for want in wants {
+            let start = self.settings.start.max(now - MAX_NEW_S).max(want.exists_from - 3600);
+            let track = self.tracks.entry(want.series.clone()).or_insert_with(|| Track {
+                history: History::starting(start, want.period),
+                want: want.clone(),
+                next_due: now,
+                leaving: None,
+            });
+            track.leaving = None;
+            // Other statistics would make remembered values incomparable; the plan of a series does not change.
+            if track.want.statistics == want.statistics {
+                track.want = want;
+            }
+        }
+        self.tracks.retain(|_, track| {
+            track
+                .leaving
+                .is_none_or(|until| now < until || !track.history.ready().is_empty())
+        });
+    }
+
+    /// Series by class.
+    pub fn count(&self, class: Class) -> usize {
+        self.tracks.values().filter(|track| track.want.class == class).count()
+    }
+
+    /// Minutes seen and not settled.
+    pub fn open_minutes(&self) -> usize {
+        self.tracks.values().map(|track| track.history.open()).sum()
+    }
+
+    /// The end of the last minute up to which every sentinel and core series of a resource is decided.
+    pub fn watermark(&self, resource: &str) -> Option<i64> {
+        self.tracks
+            .values()
+            .filter(|track| track.want.resource == resource && track.leaving.is_none())
+            .filter(|track| matches!(track.want.class, Class::Sentinel | Class::Core))
+            .map(|track| track.history.cursor())
+            .min()
+    }
+
+    /// The newest settled minute of a series.
+    pub fn newest_settled(&self, series: &SeriesId) -> Option<i64> {
+        self.tracks.get(series)?.history.newest_settled()
+    }
+
+    /// Asks for everything that is due. Values go into memory; nothing is handed on here.
+    pub async fn poll(&mut self, client: &Client, calls: &Calls, clock: &dyn Clock) -> Polled {
+        let now = clock.now().seconds() as i64;
+        let settling = self.settling();
+        let mut polled = Polled::default();
+        let mut due: Vec<SeriesId> = Vec::new();
+        let mut asks = Vec::new();
+        for (id, track) in &mut self.tracks {
+            if now < track.next_due {
+                continue;
+            }
+            polled.skipped += track.history.skip_to(now - MAX_GAP_S, track.want.period);
+            let from = track.history.ask_from(now, settling, self.settings.start);
+            asks.push(Ask::new(due.len(), &track.want, from));
+            due.push(id.clone());
+        }
+        polled.asked = due.len();
+        for request in plan(asks, now) {
+            // The answer shows the state of the moment it was asked for, not of the round's beginning.
+            let wants: Vec<Want> = request
+                .series
+                .iter()
+                .filter_map(|position| Some(self.tracks.get(due.get(*position)?)?.want.clone()))
+                .collect();
+            let borrowed: Vec<&Want> = wants.iter().collect();
+            let asked_at = clock.now().seconds() as i64;
+            let fetched = fetch(client, calls, &request, &borrowed).await;
+            polled.units += fetched.units;
+            polled.partial += fetched.partial;
+            polled.answered += fetched.complete.len();
+            for (position, answer) in fetched.complete {
+                let Some(track) = due.get(position).and_then(|id| self.tracks.get_mut(id)) else {
+                    continue;
+                };
+                let window = (request.from, request.to);
+                let changes = track.history.take(&track.want, &answer, window, asked_at, settling);
+                polled.changes.late += changes.late;
+                polled.changes.revised += changes.revised;
+                let interval = self.settings.interval.max(track.want.period);
+                track.next_due = now - now.rem_euclid(interval) + interval;
+            }
+            polled.forbidden += fetched.forbidden.len();
+            for position in fetched.forbidden {
+                if let Some(track) = due.get(position).and_then(|id| self.tracks.get_mut(id)) {
+                    track.next_due = now + FORBIDDEN_S;
+                }
+            }
+            if let Some(failure) = fetched.failure {
+                let hopeless = !failure.is_transient();
+                polled.failure.get_or_insert(failure);
+                if hopeless {
+                    break;
+                }
+            }
+        }
+        polled
+    }
+
+    /// Every point that is ready, by resource and oldest first per series.
+    pub fn settled(&self) -> Vec<Settled> {
+        let mut settled = Vec::new();
+        for track in self.tracks.values() {
+            for point in track.history.ready() {
+                settled.push(Settled {
+                    want: track.want.clone(),
+                    at: point.at,
+                    values: point.values,
+                    filled: point.filled,
+                });
+            }
+        }
+        settled.sort_by(|a, b| {
+            let resources = a.want.resource.cmp(&b.want.resource);
+            resources.then_with(|| a.want.series.cmp(&b.want.series)).then(a.at.cmp(&b.at))
+        });
+        settled
+    }
+
+    /// The points were taken over by the pipeline (or given up for good): the cursor moves.
+    pub fn acknowledge(&mut self, points: &[Settled]) {
+        for point in points {
+            if let Some(track) = self.tracks.get_mut(&point.want.series) {
+                track.history.done(point.at, track.want.period);
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! A token bucket per API that finds its own rate: slower when AWS throttles, faster while it does not (AIMD).
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::component::{Clock, UnixNanos};
+
+/// Where an API starts and what it may reach, requests per second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    pub start: f64,
+    pub max: f64,
+}
+
+impl Limits {
+    pub const GET_METRIC_DATA: Self = Self { start: 5.0, max: 25.0 };
+    pub const LIST_METRICS: Self = Self { start: 2.0, max: 10.0 };
+    /// ListTables and DescribeTable.
+    pub const DESCRIBE: Self = Self { start: 5.0, max: 10.0 };
+    /// DescribeLimits is throttled above one a minute; callers ask hourly.
+    pub const STS: Self = Self { start: 1.0, max: 2.0 };
+}
+
+/// After a throttle nothing is sent for so long.
+const PAUSE: f64 = 5.0;
+/// The rate grows by this share of the maximum ...
+const GROWTH: f64 = 0.05;
+/// ... every so many seconds.
+const GROWTH_EVERY: f64 = 10.0;
+const SLOWEST: f64 = 0.05;
+
+/// The bucket of one account, region and API.
+#[derive(Debug)]
+pub struct Bucket {
+    limits: Limits,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    rate: f64,
+    tokens: f64,
+    at: f64,
+    grown_at: f64,
+    closed_until: f64,
+}
+
+fn seconds(now: UnixNanos) -> f64 {
+    now.0 as f64 / 1e9
+}
+
+impl Bucket {
+    pub fn new(limits: Limits, now: UnixNanos) -> Self {
+        let at = seconds(now);
+        Self {
+            limits,
+            state: Mutex::new(State {
+                rate: limits.start,
+                tokens: limits.start.max(1.0),
+                at,
+                grown_at: at,
+                closed_until: at,
+            }),
+        }
+    }
+
+    /// Requests per second now.
+    pub fn rate(&self) -> f64 {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).rate
+    }
+
+    /// Takes a token, or says how long to wait before asking again.
+    pub fn try_take(&self, now: UnixNanos) -> Result<(), Duration> {
+        let now = seconds(now);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if now < state.closed_until {
+            return Err(Duration::from_secs_f64(state.closed_until - now));
+        }
+        if now - state.grown_at >= GROWTH_EVERY {
+            state.rate = (state.rate + GROWTH * self.limits.max).min(self.limits.max);
+            state.grown_at = now;
+        }
+        let burst = state.rate.max(1.0);
+        state.tokens = (state.tokens + (now - state.at).max(0.0) * state.rate).min(burst);
+        state.at = now;
+        if state.tokens >= 1.0 {
+            state.tokens -= 1.0;
+            return Ok(());
+        }
+        let missing = 1.0 - state.tokens;
+        // A whole nanosecond at least: rounding must not wake the waiter too early for ever.
+        Err(Duration::from_secs_f64(missing / state.rate) + Duration::from_nanos(1_000))
+    }
+
+    /// Waits for a token.
+    pub async fn take(&self, clock: &dyn Clock) {
+        while let Err(wait) = self.try_take(clock.now()) {
+            clock.sleep(wait).await;
+        }
+    }
+
+    /// AWS throttled: half the rate, and a pause.
+    pub fn throttled(&self, now: UnixNanos) {
+        let now = seconds(now);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.rate = (state.rate / 2.0).max(SLOWEST);
+        state.tokens = 0.0;
+        state.at = now;
+        state.grown_at = now;
+        state.closed_until = now + PAUSE;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: f64) -> UnixNanos {
+        UnixNanos((seconds * 1e9) as u64)
+    }
+
+    #[test]
+    fn halves_and_pauses_on_a_throttle_and_grows_back_to_the_maximum() {
+        let bucket = Bucket::new(Limits { start: 8.0, max: 10.0 }, at(0.0));
+        bucket.throttled(at(1.0));
+        assert_eq!(bucket.rate(), 4.0);
+        assert!(bucket.try_take(at(5.9)).is_err());
+        assert!(bucket.try_take(at(6.0)).is_ok());
+        for step in 2..40 {
+            let _ = bucket.try_take(at(f64::from(step) * 10.0 + 1.0));
+        }
+        assert_eq!(bucket.rate(), 10.0);
+    }
+
+    #[test]
+    fn gives_no_more_than_the_rate() {
+        let bucket = Bucket::new(Limits { start: 5.0, max: 5.0 }, at(0.0));
+        let mut given = 0;
+        for millis in 0..10_000 {
+            given += i32::from(bucket.try_take(at(f64::from(millis) / 1000.0)).is_ok());
+        }
+        assert!((50..=55).contains(&given), "{given}");
+    }
+}
