@@ -1,1 +1,2 @@
-//! Alert rules. So far one kind: a threshold over a metric, printed with its resolution steps.
+//! Alert rules. First small form: one threshold over one metric, per label set, with what to do about it. The full engine
+//! (rule files, PromQL, routes, persistence) replaces it; nothing here pretends to be that.

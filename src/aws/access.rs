@@ -151,7 +151,11 @@ impl Access {
         }
         let mut places = Vec::new();
         for account in &self.settings.accounts {
-            let regions = if account.regions.is_empty() { &own } else { &account.regions };
+            let regions = if account.regions.is_empty() {
+                &own
+            } else {
+                &account.regions
+            };
             places.extend(regions.iter().map(|region| Place {
                 role: Some(account.clone()),
                 region: region.clone(),
@@ -162,10 +166,19 @@ impl Access {
 
     /// The configuration of one place, with its region and credentials.
     pub async fn config(&self, place: &Place) -> SdkConfig {
-        let here = self.base.clone().into_builder().region(Region::new(place.region.clone())).build();
+        let here = self
+            .base
+            .clone()
+            .into_builder()
+            .region(Region::new(place.region.clone()))
+            .build();
         let Some(role) = &place.role else { return here };
         let sts = self.with_endpoint(here.clone(), &self.settings.endpoints.sts);
-        let session = if role.session_name.is_empty() { "radiosonde" } else { &role.session_name };
+        let session = if role.session_name.is_empty() {
+            "radiosonde"
+        } else {
+            &role.session_name
+        };
         let mut provider = AssumeRoleProvider::builder(&role.role_arn)
             .session_name(session)
             .region(Region::new(place.region.clone()))

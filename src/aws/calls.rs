@@ -36,15 +36,26 @@ impl Calls {
         let (account, region) = place;
         let bucket = Arc::new(Bucket::new(limits, clock.now()));
         let counter = |outcome| {
-            let labels = [("api", api), ("account", account), ("region", region), ("outcome", outcome)];
-            (outcome, instruments.counter("aws_api_requests_total", "Calls of AWS APIs.", &labels))
+            let labels = [
+                ("api", api),
+                ("account", account),
+                ("region", region),
+                ("outcome", outcome),
+            ];
+            (
+                outcome,
+                instruments.counter("aws_api_requests_total", "Calls of AWS APIs.", &labels),
+            )
         };
         let labels = [("api", api), ("account", account), ("region", region)];
         let duration = instruments.histogram("aws_api_duration_seconds", "Time AWS took to answer.", &labels, SECONDS);
         let observed = Arc::clone(&bucket);
-        instruments.observe("aws_api_rate_limit", "Requests per second allowed now.", &labels, move || {
-            observed.rate()
-        });
+        instruments.observe(
+            "aws_api_rate_limit",
+            "Requests per second allowed now.",
+            &labels,
+            move || observed.rate(),
+        );
         Self {
             action,
             bucket,

@@ -55,7 +55,7 @@ impl Failure {
             SdkError::TimeoutError(_) => Failure::Timeout,
             SdkError::DispatchFailure(failure) => {
                 let source = failure.as_connector_error();
-                let text = source.map_or_else(|| "dispatch failure".to_owned(), chain);
+                let text = source.map_or_else(|| "dispatch failure".to_owned(), |error| chain(error));
                 match source {
                     Some(error) if is_credentials(error) => Failure::NoCredentials(text),
                     Some(error) if error.is_timeout() => Failure::Timeout,
@@ -86,8 +86,12 @@ impl Failure {
     fn of_service(action: &str, status: u16, code: &str, message: &str) -> Self {
         let code = code.to_owned();
         match code.as_str() {
-            "Throttling" | "ThrottlingException" | "ThrottledException" | "TooManyRequestsException"
-            | "RequestLimitExceeded" | "SlowDown" => Failure::Throttled { code },
+            "Throttling"
+            | "ThrottlingException"
+            | "ThrottledException"
+            | "TooManyRequestsException"
+            | "RequestLimitExceeded"
+            | "SlowDown" => Failure::Throttled { code },
             _ if status == 429 => Failure::Throttled { code },
             "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => Failure::Expired,
             "InvalidNextToken" => Failure::InvalidToken,
@@ -161,6 +165,9 @@ mod tests {
         }
         assert_eq!(Failure::of_service("a:B", 429, "Whatever", "").outcome(), "throttled");
         assert_eq!(Failure::of_service("a:B", 503, "SlowDown", "").outcome(), "throttled");
-        assert!(matches!(Failure::of_service("a:B", 503, "ServiceUnavailable", ""), Failure::Server { .. }));
+        assert!(matches!(
+            Failure::of_service("a:B", 503, "ServiceUnavailable", ""),
+            Failure::Server { .. }
+        ));
     }
 }

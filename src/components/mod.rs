@@ -12,6 +12,8 @@ pub mod receivers;
 pub const REGISTRY: &[&dyn Factory] = &[
     // receivers
     &receivers::nop::NopFactory,
+    #[cfg(feature = "aws")]
+    &receivers::dynamodb::DynamoDbFactory,
     // processors
     &processors::batch::BatchFactory,
     &processors::memory_limiter::MemoryLimiterFactory,

@@ -68,6 +68,10 @@ async fn fetch_pages(client: &Client, calls: &Calls, request: &Request, wants: &
         let page = match calls.send(|| call.send()).await {
             Ok(page) => page,
             Err(failure) => {
+                // AWS answered, and bills what we could not read.
+                if matches!(failure, Failure::Server { status, .. } if status < 300) {
+                    fetched.units += units_per_call;
+                }
                 fetched.failure = Some(failure);
                 break;
             }
@@ -127,9 +131,8 @@ fn sort_out(request: &Request, wants: &[&Want], answers: &HashMap<String, Answer
             }
         }
         // A minute that only some statistics show is still on its way. NaN and infinity are no values.
-        minutes.retain(|_, values| {
-            values.len() == want.statistics.len() && values.iter().all(|value| value.is_finite())
-        });
+        minutes
+            .retain(|_, values| values.len() == want.statistics.len() && values.iter().all(|value| value.is_finite()));
         fetched.complete.insert(*position, minutes);
     }
 }
@@ -155,7 +158,12 @@ fn queries(request: &Request, wants: &[&Want]) -> Vec<MetricDataQuery> {
                 .period(i32::try_from(request.period).unwrap_or(i32::MAX))
                 .stat(statistic.name())
                 .build();
-            queries.push(MetricDataQuery::builder().id(id(place, number)).metric_stat(stat).build());
+            queries.push(
+                MetricDataQuery::builder()
+                    .id(id(place, number))
+                    .metric_stat(stat)
+                    .build(),
+            );
         }
     }
     queries

@@ -82,19 +82,31 @@ impl History {
         self.cursor
     }
 
-    /// The newest minute that is settled with a real value.
-    pub fn newest_settled(&self) -> Option<i64> {
+    fn newest(&self) -> Option<(i64, &Minute)> {
         let settled = self
             .minutes
             .iter()
             .rev()
             .find(|(_, minute)| matches!(minute.fate, Fate::Settled | Fate::Done) && !minute.filled);
-        settled.map(|(at, _)| *at)
+        settled.map(|(at, minute)| (*at, minute))
+    }
+
+    /// The newest minute that is settled with a real value.
+    pub fn newest_settled(&self) -> Option<i64> {
+        self.newest().map(|(at, _)| at)
+    }
+
+    /// Its first statistic.
+    pub fn newest_value(&self) -> Option<f64> {
+        self.newest()?.1.values.first().copied()
     }
 
     /// Minutes that were seen and are not settled.
     pub fn open(&self) -> usize {
-        self.minutes.values().filter(|minute| minute.fate == Fate::Open && !minute.values.is_empty()).count()
+        self.minutes
+            .values()
+            .filter(|minute| minute.fate == Fate::Open && !minute.values.is_empty())
+            .count()
     }
 
     /// From where to ask: the oldest open minute, and far enough back to see revisions.
@@ -137,13 +149,17 @@ impl History {
                     filled: false,
                 });
                 match answer.get(&at) {
-                    Some(values) => minute.hear(want, at, values, now, settling, &mut changes),
+                    Some(values) => {
+                        let heard = minute.hear((at, want.period), values, now, settling);
+                        changes.late += heard.late;
+                        changes.revised += heard.revised;
+                    }
                     None => minute.hear_nothing(want, at, now, settling),
                 }
             }
             at += want.period;
         }
-        self.tidy(now, settling);
+        self.tidy(want.period, now, settling);
         changes
     }
 
@@ -183,41 +199,33 @@ impl History {
     }
 
     /// Forgets what no poll will ask for again.
-    fn tidy(&mut self, now: i64, settling: Settling) {
-        if let Some((first, second)) = self.minutes.keys().zip(self.minutes.keys().skip(1)).next() {
-            let period = second - first;
-            self.advance(period.max(1));
-        }
+    fn tidy(&mut self, period: i64, now: i64, settling: Settling) {
+        self.advance(period);
         let keep = self.cursor.min(now - 2 * settling.max_late);
         self.minutes = self.minutes.split_off(&keep);
     }
 }
 
 impl Minute {
-    fn hear(
-        &mut self,
-        want: &Want,
-        at: i64,
-        values: &[f64],
-        now: i64,
-        settling: Settling,
-        changes: &mut Changes,
-    ) {
-        let end = at + want.period;
+    /// `minute`: start and length.
+    fn hear(&mut self, minute: (i64, i64), values: &[f64], now: i64, settling: Settling) -> Changes {
+        let (at, period) = minute;
+        let end = at + period;
+        let mut changes = Changes::default();
         let same = self.values == values && !self.filled;
         match self.fate {
-            Fate::Done | Fate::Settled if same => return,
+            Fate::Done | Fate::Settled if same => return changes,
             Fate::Done => {
                 // Counted, not sent again: stores that add deltas up would count it twice.
                 changes.revised += 1;
                 self.values = values.to_vec();
                 self.filled = false;
-                return;
+                return changes;
             }
             Fate::Settled => {
                 self.values = values.to_vec();
                 self.filled = false;
-                return;
+                return changes;
             }
             Fate::Empty => {
                 changes.late += 1;
@@ -232,11 +240,12 @@ impl Minute {
         if now >= end && self.since.is_none() {
             self.since = Some(now);
         }
-        let stood = self.since.is_some_and(|since| now - since >= want.period.max(60));
+        let stood = self.since.is_some_and(|since| now - since >= period.max(60));
         let old = now - end >= settling.max_late;
         if old || (stood && !settling.strict) {
             self.fate = Fate::Settled;
         }
+        changes
     }
 
     fn hear_nothing(&mut self, want: &Want, at: i64, now: i64, settling: Settling) {

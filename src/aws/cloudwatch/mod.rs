@@ -10,9 +10,6 @@ mod plan;
 mod poller;
 mod want;
 
-#[cfg(test)]
-mod tests;
-
 pub use history::Changes;
 pub use output::{Builder, OwnPoint, Resource};
 pub use poller::{Polled, Poller, PollerSettings, Settled};

@@ -87,7 +87,11 @@ impl Builder {
             point.values.get(position).copied()
         };
         let number = |value: f64| NumberDataPoint {
-            attributes: series.dimensions.iter().map(|(name, value)| text(name, value)).collect(),
+            attributes: series
+                .dimensions
+                .iter()
+                .map(|(name, value)| text(name, value))
+                .collect(),
             start_time_unix_nano: nanos(point.at),
             time_unix_nano: nanos(point.at + point.want.period),
             value: Some(Number::AsDouble(value)),
@@ -117,7 +121,11 @@ impl Builder {
                 let metric = self.metric(resource, &scope, &name, &unit, empty);
                 if let Some(Data::Histogram(data)) = &mut metric.data {
                     data.data_points.push(HistogramDataPoint {
-                        attributes: series.dimensions.iter().map(|(name, value)| text(name, value)).collect(),
+                        attributes: series
+                            .dimensions
+                            .iter()
+                            .map(|(name, value)| text(name, value))
+                            .collect(),
                         start_time_unix_nano: nanos(point.at),
                         time_unix_nano: nanos(point.at + point.want.period),
                         count,

@@ -84,8 +84,13 @@ mod tests {
     use super::*;
 
     fn ask() -> impl Strategy<Value = Ask> {
-        (0..4usize, 1..6usize, prop::sample::select(vec![60i64, 300, 3600]), 0..86_400i64).prop_map(
-            |(class, statistics, period, back)| {
+        (
+            0..4usize,
+            1..6usize,
+            prop::sample::select(vec![60i64, 300, 3600]),
+            0..86_400i64,
+        )
+            .prop_map(|(class, statistics, period, back)| {
                 let from = 2_000_000 - back;
                 Ask {
                     series: 0,
@@ -94,8 +99,7 @@ mod tests {
                     period,
                     from: from - from.rem_euclid(period),
                 }
-            },
-        )
+            })
     }
 
     proptest! {

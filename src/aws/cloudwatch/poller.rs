@@ -94,9 +94,11 @@ impl Poller {
         let leave = now + 2 * self.settings.max_late;
         for track in self.tracks.values_mut() {
             track.leaving.get_or_insert(leave);
+            // What is gone is silent because it is gone, not because it is quiet.
+            track.want.fill = false;
         }
         for want in wants {
-            let start = self.settings.start.max(now - MAX_NEW_S).max(want.exists_from - 3600);
+            let start = self.settings.start.max(now - MAX_NEW_S);
             let track = self.tracks.entry(want.series.clone()).or_insert_with(|| Track {
                 history: History::starting(start, want.period),
                 want: want.clone(),
@@ -104,10 +106,7 @@ impl Poller {
                 leaving: None,
             });
             track.leaving = None;
-            // Other statistics would make remembered values incomparable; the plan of a series does not change.
-            if track.want.statistics == want.statistics {
-                track.want = want;
-            }
+            track.want = want;
         }
         self.tracks.retain(|_, track| {
             track
@@ -141,6 +140,11 @@ impl Poller {
         self.tracks.get(series)?.history.newest_settled()
     }
 
+    /// The newest settled value of a series: its first statistic.
+    pub fn newest_value(&self, series: &SeriesId) -> Option<f64> {
+        self.tracks.get(series)?.history.newest_value()
+    }
+
     /// Asks for everything that is due. Values go into memory; nothing is handed on here.
     pub async fn poll(&mut self, client: &Client, calls: &Calls, clock: &dyn Clock) -> Polled {
         let now = clock.now().seconds() as i64;
@@ -159,6 +163,11 @@ impl Poller {
         }
         polled.asked = due.len();
         for request in plan(asks, now) {
+            let asked_at = clock.now().seconds() as i64;
+            if asked_at - now >= self.settings.interval {
+                // The rate was too short for this round: the rest waits for the next one, which covers it for free.
+                break;
+            }
             // The answer shows the state of the moment it was asked for, not of the round's beginning.
             let wants: Vec<Want> = request
                 .series
@@ -166,7 +175,6 @@ impl Poller {
                 .filter_map(|position| Some(self.tracks.get(due.get(*position)?)?.want.clone()))
                 .collect();
             let borrowed: Vec<&Want> = wants.iter().collect();
-            let asked_at = clock.now().seconds() as i64;
             let fetched = fetch(client, calls, &request, &borrowed).await;
             polled.units += fetched.units;
             polled.partial += fetched.partial;
@@ -214,7 +222,9 @@ impl Poller {
         }
         settled.sort_by(|a, b| {
             let resources = a.want.resource.cmp(&b.want.resource);
-            resources.then_with(|| a.want.series.cmp(&b.want.series)).then(a.at.cmp(&b.at))
+            resources
+                .then_with(|| a.want.series.cmp(&b.want.series))
+                .then(a.at.cmp(&b.at))
         });
         settled
     }

@@ -1,3 +1,5 @@
 //! Receivers: where telemetry comes in.
 
+#[cfg(feature = "aws")]
+pub mod dynamodb;
 pub mod nop;

@@ -1,0 +1,66 @@
+//! Signals computed from settled points: how much of its capacity a table or index used.
+
+use super::discovery::{Discovery, NAMESPACE};
+use crate::aws::cloudwatch::{Builder, OwnPoint, Poller, SeriesId, Settled};
+
+/// Adds `aws.dynamodb.capacity.utilization` for a point of consumed capacity; nothing where no ceiling is known.
+pub fn utilization(point: &Settled, discovery: &Discovery, poller: &Poller, into: &mut Builder) {
+    let series = &point.want.series;
+    let direction = match series.metric.as_str() {
+        "ConsumedReadCapacityUnits" => "Read",
+        "ConsumedWriteCapacityUnits" => "Write",
+        _ => return,
+    };
+    // The series by Source are parts of the same consumption.
+    if series.dimension("Source").is_some() {
+        return;
+    }
+    let (Some(table), Some(consumed)) = (series.dimension("TableName"), point.values.first()) else {
+        return;
+    };
+    let index = series.dimension("GlobalSecondaryIndexName");
+    let Some((ceiling, basis)) = ceiling(discovery, poller, table, index, direction) else {
+        return;
+    };
+    let mut attributes = vec![("TableName", table), ("Direction", direction), ("Basis", basis)];
+    attributes.extend(index.map(|index| ("GlobalSecondaryIndexName", index)));
+    into.add_derived(
+        &point.want.resource,
+        &OwnPoint {
+            name: "aws.dynamodb.capacity.utilization",
+            unit: "%",
+            attributes: &attributes,
+            start: point.at,
+            time: point.at + point.want.period,
+            value: consumed / point.want.period as f64 / ceiling * 100.0,
+        },
+    );
+}
+
+/// Units per second, and where the number comes from.
+fn ceiling(
+    discovery: &Discovery,
+    poller: &Poller,
+    table: &str,
+    index: Option<&str>,
+    direction: &str,
+) -> Option<(f64, &'static str)> {
+    let mut dimensions = vec![("TableName", table)];
+    dimensions.extend(index.map(|index| ("GlobalSecondaryIndexName", index)));
+    let metric = |name: String, dimensions: &[(&str, &str)]| {
+        let value = poller.newest_value(&SeriesId::new(NAMESPACE, &name, dimensions));
+        value.filter(|value| *value > 0.0)
+    };
+    let info = discovery.table(table)?;
+    let limits = info.part(index).map(|part| part.limits).unwrap_or_default();
+    let described = if direction == "Read" { limits.read } else { limits.write };
+    if !info.on_demand {
+        let provisioned = described.or_else(|| metric(format!("Provisioned{direction}CapacityUnits"), &dimensions));
+        return Some((provisioned?, "provisioned"));
+    }
+    if let Some(maximum) = described {
+        return Some((maximum, "on_demand_max"));
+    }
+    let account = metric(format!("AccountMaxTableLevel{direction}s"), &[]);
+    Some((account?, "account_table_max"))
+}

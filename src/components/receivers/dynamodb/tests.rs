@@ -1,0 +1,620 @@
+//! The receiver against the simulated AWS, on its virtual clock: nothing here sleeps.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
+use tokio_util::sync::CancellationToken;
+
+use super::shard::{Health, Round, Shard, Shared};
+use super::*;
+use crate::component::{Clock, ComponentState, InstrumentKind, Refused, SampleValue, Stage, UnixNanos};
+use crate::pdata::{Batch, Decoded};
+use crate::simulator::{Fault, FaultKind, Lag, Scenario, Served, Simulator, Statistic, VirtualClock};
+
+/// One point as it came out: resource, metric, attributes, start in seconds.
+type Key = (String, String, Vec<(String, String)>, i64);
+
+#[derive(Default)]
+struct Sink {
+    refusing: Mutex<Option<Refused>>,
+    /// Values of each point, in the order they came. A histogram gives `(count, sum)`.
+    points: Mutex<BTreeMap<Key, Vec<(f64, f64)>>>,
+    resources: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
+    units: Mutex<BTreeMap<String, String>>,
+}
+
+impl Sink {
+    fn take(&self, batch: Batch) -> Result<(), Refused> {
+        assert!(batch.origin().cursor, "the sender holds a cursor");
+        if let Some(refused) = &*self.refusing.lock().unwrap() {
+            return Err(Refused {
+                message: "full".into(),
+                retry_after: refused.retry_after,
+                permanent: refused.permanent,
+                code: None,
+            });
+        }
+        let mut batch = batch;
+        let Decoded::Metrics(request) = batch.decode().unwrap() else {
+            panic!("metrics only");
+        };
+        for resource in &request.resource_metrics {
+            let attributes: BTreeMap<String, String> = texts(&resource.resource.as_ref().unwrap().attributes)
+                .into_iter()
+                .collect();
+            let id = attributes.get("cloud.resource_id").cloned().unwrap_or_default();
+            self.resources.lock().unwrap().insert(id.clone(), attributes);
+            for metric in resource.scope_metrics.iter().flat_map(|scope| &scope.metrics) {
+                self.units
+                    .lock()
+                    .unwrap()
+                    .insert(metric.name.clone(), metric.unit.clone());
+                let add = |attributes, start: u64, time: u64, value| {
+                    let mut attributes = texts(attributes);
+                    attributes.sort();
+                    let at = if start == 0 { time } else { start } / 1_000_000_000;
+                    let key = (id.clone(), metric.name.clone(), attributes, at as i64);
+                    self.points.lock().unwrap().entry(key).or_default().push(value);
+                };
+                match metric.data.as_ref().unwrap() {
+                    Data::Sum(sum) => {
+                        assert!(sum.is_monotonic && sum.aggregation_temporality == 1);
+                        for point in &sum.data_points {
+                            add(
+                                &point.attributes,
+                                point.start_time_unix_nano,
+                                point.time_unix_nano,
+                                number(point.value),
+                            );
+                        }
+                    }
+                    Data::Gauge(gauge) => {
+                        for point in &gauge.data_points {
+                            add(
+                                &point.attributes,
+                                point.start_time_unix_nano,
+                                point.time_unix_nano,
+                                number(point.value),
+                            );
+                        }
+                    }
+                    Data::Histogram(histogram) => {
+                        for point in &histogram.data_points {
+                            assert_eq!(point.bucket_counts, [point.count]);
+                            assert!(point.explicit_bounds.is_empty());
+                            let value = (point.count as f64, point.sum.unwrap());
+                            add(
+                                &point.attributes,
+                                point.start_time_unix_nano,
+                                point.time_unix_nano,
+                                value,
+                            );
+                        }
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All points of a metric: attributes, start, values.
+    fn of(&self, metric: &str) -> Vec<(Key, Vec<(f64, f64)>)> {
+        let points = self.points.lock().unwrap();
+        let found = points.iter().filter(|((_, name, _, _), _)| name == metric);
+        found.map(|(key, values)| (key.clone(), values.clone())).collect()
+    }
+}
+
+impl Stage for Sink {
+    fn consume(&self, batch: Batch) -> BoxFuture<'_, Result<(), Refused>> {
+        Box::pin(std::future::ready(self.take(batch)))
+    }
+}
+
+fn number(value: Option<Number>) -> (f64, f64) {
+    match value {
+        Some(Number::AsDouble(value)) => (value, 0.0),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn texts(attributes: &[opentelemetry_proto::tonic::common::v1::KeyValue]) -> Vec<(String, String)> {
+    let text = |value: &Any| match value {
+        Any::StringValue(text) => text.clone(),
+        other => panic!("{other:?}"),
+    };
+    attributes
+        .iter()
+        .map(|entry| {
+            let value = entry.value.as_ref().and_then(|value| value.value.as_ref());
+            (entry.key.clone(), text(value.unwrap()))
+        })
+        .collect()
+}
+
+struct Bench {
+    simulator: Arc<Simulator>,
+    _served: Served,
+    context: BuildContext,
+    sink: Arc<Sink>,
+    shard: Shard,
+    start: i64,
+}
+
+fn config_with(url: &str, extra: &str) -> Arc<Config> {
+    let text = format!(
+        "regions: [eu-central-1]\nendpoint: {url}\n\
+         credentials: {{access_key_id: AKIASIM0111122223333, secret_access_key: simulated}}\n{extra}\n"
+    );
+    let section = Section::from_yaml(&text);
+    let config = config::check(&section).unwrap();
+    assert_eq!(section.problems(), Vec::<String>::new());
+    Arc::new(config)
+}
+
+fn context_with(clock: &VirtualClock) -> BuildContext {
+    BuildContext {
+        clock: Arc::new(clock.clone()),
+        ..BuildContext::standalone(ComponentKind::Receiver, "dynamodb")
+    }
+}
+
+/// Whenever the agent waits, time passes.
+async fn driven<T>(clock: &VirtualClock, work: impl Future<Output = T>) -> T {
+    let passing = async {
+        loop {
+            let wake = clock.next_wake().await;
+            clock.advance_to(wake);
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        done = work => done,
+        () = passing => unreachable!("time passes for ever"),
+    }
+}
+
+async fn open(
+    simulator: &Arc<Simulator>,
+    config: &Arc<Config>,
+    context: &BuildContext,
+    outlet: Outlet,
+) -> Option<Shard> {
+    let access = Access::load(config.access.clone(), Arc::clone(&context.clock)).await;
+    let place = access.places().remove(0);
+    let shared = Shared {
+        config: Arc::clone(config),
+        context: context.clone(),
+        outlet,
+        health: Arc::new(Health::new(context.clone())),
+    };
+    let quit = CancellationToken::new();
+    let opening = Shard::open(shared, &access, place, &quit);
+    driven(simulator.clock(), opening).await
+}
+
+impl Bench {
+    async fn start(scenario: Scenario, extra: &str) -> Self {
+        let simulator = Simulator::frozen(scenario);
+        let served = simulator.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let config = config_with(&served.url(), extra);
+        let context = context_with(simulator.clock());
+        let sink = Arc::new(Sink::default());
+        let outlet = Outlet::to(Arc::clone(&sink) as Arc<dyn Stage>);
+        let shard = open(&simulator, &config, &context, outlet).await.unwrap();
+        let start = simulator.world().scenario.start as i64;
+        Self {
+            simulator,
+            _served: served,
+            context,
+            sink,
+            shard,
+            start,
+        }
+    }
+
+    async fn round(&mut self) -> Round {
+        let quit = CancellationToken::new();
+        driven(self.simulator.clock(), self.shard.round(&quit)).await.unwrap()
+    }
+
+    /// One round a minute up to this minute (exclusive).
+    async fn run_to(&mut self, minute: i64) {
+        loop {
+            let now = self.simulator.clock().now().seconds() as i64;
+            if now >= self.start + 60 * minute {
+                return;
+            }
+            self.round().await;
+            let next = now - now.rem_euclid(60) + 60;
+            self.simulator.clock().advance_to(UnixNanos::from_seconds(next as u64));
+        }
+    }
+
+    fn count(&self, name: &str, label: Option<&str>) -> u64 {
+        let samples = self.context.instruments.registry().gather();
+        let wanted = samples
+            .iter()
+            .filter(|sample| sample.name == name && sample.kind == InstrumentKind::Counter);
+        wanted
+            .filter(|sample| label.is_none_or(|label| sample.labels.iter().any(|(_, value)| value == label)))
+            .map(|sample| match sample.value {
+                SampleValue::Counter(n) => n,
+                _ => 0,
+            })
+            .sum()
+    }
+
+    /// Compares everything that came out for the minutes `from..to` with what was finally true.
+    fn compare(&self, from: i64, to: i64) -> Comparison {
+        let world = self.simulator.world();
+        let points = self.sink.points.lock().unwrap();
+        let mut result = Comparison::default();
+        for series in world.series() {
+            let table = series.dimensions.iter().find(|(name, _)| name == "TableName");
+            let resource = table.map_or(String::new(), |(_, table)| {
+                format!("arn:aws:dynamodb:{}:{}:table/{table}", series.region, series.account)
+            });
+            let name = format!("amazonaws.com/AWS/DynamoDB/{}", series.metric);
+            let metric = crate::aws::catalogue::catalogue()
+                .find("AWS/DynamoDB", &series.metric)
+                .unwrap();
+            let mut at = self.start + 60 * from;
+            while at < self.start + 60 * to {
+                let samples = world.final_samples(series, at);
+                let get = |statistic: &str| samples.get(Statistic::parse(statistic).unwrap());
+                let mut expected = Vec::new();
+                match metric.otel_kind {
+                    crate::aws::catalogue::Kind::SumDelta => {
+                        expected.push((String::new(), get("Sum").map(|sum| (sum, 0.0))))
+                    }
+                    crate::aws::catalogue::Kind::Gauge => {
+                        let level = if metric.lists("Average") {
+                            get("Average")
+                        } else {
+                            get("Maximum")
+                        };
+                        expected.push((String::new(), level.map(|level| (level, 0.0))));
+                    }
+                    crate::aws::catalogue::Kind::Histogram => {
+                        expected.push((String::new(), get("SampleCount").zip(get("Sum"))));
+                        if metric.lists_percentiles() {
+                            for percentile in ["p50", "p90", "p99"] {
+                                let value = get(percentile).map(|value| (value, 0.0));
+                                expected.push((format!(".{percentile}"), value));
+                            }
+                        }
+                    }
+                }
+                for (suffix, value) in expected {
+                    let key = (
+                        resource.clone(),
+                        format!("{name}{suffix}"),
+                        series.dimensions.clone(),
+                        at,
+                    );
+                    let got = points.get(&key).map_or(&[][..], Vec::as_slice);
+                    match (value, got) {
+                        (None, []) => {}
+                        (None, [(zero, _)]) if *zero == 0.0 => result.filled += 1,
+                        (Some(value), [got]) if value == *got => result.right += 1,
+                        (Some(_), []) => result.missing.push(key),
+                        (_, [_, _, ..]) => result.doubled.push(key),
+                        _ => result.wrong.push(key),
+                    }
+                }
+                at += series.period;
+            }
+        }
+        result
+    }
+}
+
+#[derive(Debug, Default)]
+struct Comparison {
+    right: usize,
+    filled: usize,
+    missing: Vec<Key>,
+    doubled: Vec<Key>,
+    wrong: Vec<Key>,
+}
+
+impl Comparison {
+    fn assert_exact(&self) {
+        assert_eq!(self.missing, [], "lost");
+        assert_eq!(self.doubled, [], "sent twice");
+        assert_eq!(self.wrong, [], "wrong value");
+        assert!(self.right > 1_000, "{}", self.right);
+    }
+}
+
+/// Late data, but none later than `max_late`.
+fn lag() -> Lag {
+    Lag {
+        max_s: 590.0,
+        ..Lag::default()
+    }
+}
+
+#[tokio::test]
+async fn over_hours_of_late_data_every_point_comes_out_once_and_right() {
+    let mut scenario = Scenario::busy();
+    scenario.lag = lag();
+    let mut bench = Bench::start(scenario, "settle: strict").await;
+    bench.run_to(150).await;
+    let comparison = bench.compare(-10, 135);
+    comparison.assert_exact();
+    assert!(comparison.filled > 100, "sentinels are filled with zeros");
+    assert_eq!(bench.count("cloudwatch_points_total", Some("late")), 0);
+    assert_eq!(bench.count("cloudwatch_points_total", Some("revised")), 0);
+    assert_eq!(
+        bench.count("cloudwatch_billed_metrics_total", None),
+        bench.simulator.bill().of("GetMetricData").units,
+        "our count of the bill is AWS' count"
+    );
+}
+
+#[tokio::test]
+async fn throttles_failures_and_partial_pages_lose_nothing() {
+    let mut scenario = Scenario::demo();
+    scenario.lag = lag();
+    let mut bench = Bench::start(scenario, "settle: strict").await;
+    let gmd = |from, to, kind| Fault::of("GetMetricData", from, to, kind);
+    let error = FaultKind::Error {
+        status: 500,
+        code: "InternalFailure".to_owned(),
+    };
+    let internal = FaultKind::SeriesStatus {
+        status: "InternalError".to_owned(),
+        metric: Some("ConsumedReadCapacityUnits".to_owned()),
+    };
+    bench.simulator.set_faults(vec![
+        gmd(3, 20, FaultKind::Throttle).every(2),
+        gmd(20, 30, FaultKind::Throttle),
+        gmd(32, 36, error),
+        gmd(36, 45, FaultKind::Page { points: 333 }),
+        gmd(45, 48, FaultKind::Truncate).every(2),
+        gmd(48, 54, internal),
+        gmd(54, 56, FaultKind::TokenTtl { seconds: 0.0 }),
+        gmd(54, 56, FaultKind::Page { points: 2_000 }),
+        Fault::of("ListMetrics", 58, 65, FaultKind::Throttle),
+        Fault::of("ListTables", 25, 40, FaultKind::Throttle).every(2),
+    ]);
+    bench.run_to(95).await;
+    bench.compare(-10, 80).assert_exact();
+    assert!(bench.count("aws_api_requests_total", Some("throttled")) > 10);
+    assert!(bench.count("cloudwatch_partial_total", None) > 0);
+    assert_eq!(
+        bench.count("cloudwatch_billed_metrics_total", None),
+        bench.simulator.bill().of("GetMetricData").units,
+    );
+}
+
+#[tokio::test]
+async fn fast_settling_counts_every_value_that_changed_afterwards() {
+    let mut bench = Bench::start(Scenario::demo(), "zero_fill: none").await;
+    bench.run_to(75).await;
+    let comparison = bench.compare(-10, 40);
+    assert_eq!(comparison.missing, []);
+    assert_eq!(comparison.doubled, []);
+    let revised = bench.count("cloudwatch_points_total", Some("revised"));
+    // A changed minute of a latency series differs in up to four metrics.
+    assert!(
+        comparison.wrong.len() as u64 <= 4 * revised,
+        "{} {revised}",
+        comparison.wrong.len()
+    );
+    assert!(comparison.right > 50 * comparison.wrong.len(), "{comparison:?}");
+}
+
+#[tokio::test]
+async fn a_refusing_pipeline_keeps_the_points_and_stops_the_billed_polling() {
+    let mut scenario = Scenario::quiet();
+    scenario.lag = Lag::NONE;
+    let mut bench = Bench::start(scenario, "settle: strict").await;
+    bench.run_to(15).await;
+    *bench.sink.refusing.lock().unwrap() = Some(Refused::retryable("full"));
+    bench.run_to(16).await;
+    let billed = bench.simulator.bill().of("GetMetricData");
+    for _ in 0..20 {
+        let round = bench.round().await;
+        assert_eq!(round.refused, Some(Duration::from_secs(5)));
+        bench.simulator.clock().step(Duration::from_secs(60));
+    }
+    assert_eq!(bench.simulator.bill().of("GetMetricData"), billed);
+    *bench.sink.refusing.lock().unwrap() = None;
+    bench.run_to(60).await;
+    bench.compare(-10, 45).assert_exact();
+    assert!(bench.count("otelcol_receiver_refused_metric_points", None) > 0);
+}
+
+#[tokio::test]
+async fn what_is_refused_for_good_is_dropped_and_counted() {
+    let mut scenario = Scenario::quiet();
+    scenario.lag = Lag::NONE;
+    let mut bench = Bench::start(scenario, "").await;
+    *bench.sink.refusing.lock().unwrap() = Some(Refused::permanent("never"));
+    bench.run_to(8).await;
+    assert!(bench.count("cloudwatch_points_total", Some("dropped")) > 0);
+    assert!(bench.count("otelcol_dropped_items", Some("permanent_error")) > 0);
+    assert_eq!(bench.count("cloudwatch_points_total", Some("emitted")), 0);
+}
+
+#[tokio::test]
+async fn output_carries_resource_units_periods_and_utilization() {
+    let mut scenario = Scenario::demo();
+    scenario.lag = Lag::NONE;
+    let mut bench = Bench::start(scenario, "").await;
+    bench.run_to(20).await;
+    let orders = "arn:aws:dynamodb:eu-central-1:111122223333:table/orders";
+    let resource = bench.sink.resources.lock().unwrap()[orders].clone();
+    let expected = [
+        ("cloud.provider", "aws"),
+        ("cloud.account.id", "111122223333"),
+        ("cloud.region", "eu-central-1"),
+        ("cloud.resource_id", orders),
+        ("db.system.name", "aws.dynamodb"),
+    ];
+    let expected: BTreeMap<String, String> = expected.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+    assert_eq!(resource, expected);
+    let units = bench.sink.units.lock().unwrap().clone();
+    for (name, unit) in [
+        ("amazonaws.com/AWS/DynamoDB/SuccessfulRequestLatency", "ms"),
+        ("amazonaws.com/AWS/DynamoDB/SuccessfulRequestLatency.p99", "ms"),
+        ("amazonaws.com/AWS/DynamoDB/WriteThrottleEvents", "{Count}"),
+        ("aws.dynamodb.capacity.utilization", "%"),
+        ("aws.cloudwatch.poll.up", "1"),
+    ] {
+        assert_eq!(units[name], unit, "{name}");
+    }
+    let utilization = |table: &str, direction: &str, minute: i64| {
+        let found =
+            bench
+                .sink
+                .of("aws.dynamodb.capacity.utilization")
+                .into_iter()
+                .find(|((_, _, attributes, at), _)| {
+                    let has = |name: &str, value: &str| attributes.iter().any(|(n, v)| n == name && v == value);
+                    *at == bench.start + 60 * minute
+                        && has("TableName", table)
+                        && has("Direction", direction)
+                        && !attributes.iter().any(|(name, _)| name == "GlobalSecondaryIndexName")
+                });
+        found.map(|((_, _, attributes, _), values)| (attributes[0].1.clone(), values[0].0))
+    };
+    assert_eq!(
+        utilization("orders", "Write", 6),
+        Some(("provisioned".to_owned(), 100.0))
+    );
+    let (basis, percent) = utilization("sessions", "Read", 6).unwrap();
+    assert_eq!(basis, "account_table_max");
+    assert!(percent > 0.0 && percent < 1.0, "{percent}");
+    let index = bench.sink.of("aws.dynamodb.capacity.utilization");
+    assert!(index.iter().any(|((_, _, attributes, _), _)| {
+        attributes
+            .iter()
+            .any(|(name, value)| name == "GlobalSecondaryIndexName" && value == "by-customer")
+    }));
+    let up = bench.sink.of("aws.cloudwatch.poll.up");
+    assert!(up.iter().all(|(_, values)| values[0].0 == 1.0));
+}
+
+#[tokio::test]
+async fn an_outage_shows_as_blind_and_not_as_zeros() {
+    let mut scenario = Scenario::quiet();
+    scenario.lag = Lag::NONE;
+    let mut bench = Bench::start(scenario, "").await;
+    bench.run_to(20).await;
+    let denied = Fault::of("GetMetricData", 20, 70, FaultKind::Denied);
+    bench.simulator.set_faults(vec![denied]);
+    bench.run_to(65).await;
+    let last = |name: &str| bench.sink.of(name).last().unwrap().1[0].0;
+    assert_eq!(last("aws.cloudwatch.poll.up"), 0.0);
+    assert_eq!(last("aws.cloudwatch.blind"), 1.0);
+    let states = bench.context.status.components();
+    let ComponentState::Degraded(why) = &states[0].2 else {
+        panic!("{states:?}");
+    };
+    assert!(why.contains("cloudwatch:GetMetricData"), "{why}");
+    let throttles = bench.sink.of("amazonaws.com/AWS/DynamoDB/WriteThrottleEvents");
+    assert!(
+        throttles.iter().all(|((_, _, _, at), _)| *at < bench.start + 20 * 60),
+        "no zero while blind"
+    );
+    bench.simulator.set_faults(Vec::new());
+    bench.run_to(110).await;
+    bench.compare(-10, 95).assert_exact();
+    assert_eq!(bench.context.status.components()[0].2, ComponentState::Ok);
+    let blind = bench.sink.of("aws.cloudwatch.blind");
+    assert_eq!(blind.last().unwrap().1[0].0, 0.0);
+}
+
+#[tokio::test]
+async fn roles_of_other_accounts_are_assumed_with_their_external_id() {
+    let mut scenario = Scenario::quiet();
+    scenario.roles.push(crate::simulator::Role {
+        arn: "arn:aws:iam::444455556666:role/monitoring".to_owned(),
+        external_id: Some("e-1".to_owned()),
+    });
+    scenario.tables[0].account = Some("444455556666".to_owned());
+    let extra = "accounts: [{role_arn: \"arn:aws:iam::444455556666:role/monitoring\", external_id: e-1}]";
+    let mut bench = Bench::start(scenario, extra).await;
+    bench.run_to(20).await;
+    let resources = bench.sink.resources.lock().unwrap();
+    assert!(resources.contains_key("arn:aws:dynamodb:eu-central-1:444455556666:table/users"));
+    assert!(
+        resources
+            .values()
+            .all(|attributes| attributes["cloud.account.id"] == "444455556666")
+    );
+}
+
+#[tokio::test]
+async fn an_unknown_account_degrades_the_receiver_until_sts_answers() {
+    let simulator = Simulator::frozen(Scenario::quiet());
+    let served = simulator.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let start = simulator.world().minute_of(simulator.clock().now().seconds() as i64);
+    simulator.set_faults(vec![Fault::of(
+        "GetCallerIdentity",
+        start,
+        start + 3,
+        FaultKind::Denied,
+    )]);
+    let config = config_with(&served.url(), "");
+    let context = context_with(simulator.clock());
+    let opened = open(&simulator, &config, &context, Outlet::to(Arc::new(Sink::default()))).await;
+    assert!(opened.is_some());
+    assert_eq!(context.status.components()[0].2, ComponentState::Ok);
+    let refused = simulator.calls().iter().filter(|call| call.status == 403).count();
+    assert!(refused >= 5, "{refused}");
+}
+
+#[tokio::test]
+async fn the_whole_receiver_runs_on_a_fast_clock_and_stops_when_told() {
+    let simulator = Simulator::frozen(Scenario::demo());
+    let served = simulator.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let plan = DynamoDbPlan {
+        config: config_with(&served.url(), ""),
+    };
+    let context = context_with(simulator.clock());
+    let sink = Arc::new(Sink::default());
+    let mut outlets = Outlets::default();
+    outlets.set(Signal::Metrics, Outlet::to(Arc::clone(&sink) as Arc<dyn Stage>));
+    let running = plan.start(context, outlets).await.unwrap();
+    let throttled = async {
+        loop {
+            let seen = sink
+                .of("amazonaws.com/AWS/DynamoDB/WriteThrottleEvents")
+                .iter()
+                .any(|((resource, ..), values)| resource.ends_with("table/orders") && values[0].0 > 0.0);
+            if seen {
+                return simulator.clock().now().seconds() as i64;
+            }
+            let wake = simulator.clock().next_wake().await;
+            simulator.clock().advance_to(wake);
+            tokio::task::yield_now().await;
+        }
+    };
+    let at = tokio::time::timeout(Duration::from_secs(60), throttled).await.unwrap();
+    let minutes = (at - simulator.world().scenario.start as i64) / 60;
+    assert!(minutes <= 15, "the first throttle showed after {minutes} minutes");
+    running.stop(Deadline::after(Duration::from_secs(10))).await;
+    let calls = simulator.calls().len();
+    simulator.clock().step(Duration::from_secs(600));
+    tokio::task::yield_now().await;
+    assert_eq!(simulator.calls().len(), calls, "a stopped receiver does not ask");
+}
+
+#[test]
+fn the_example_is_accepted_without_complaint() {
+    let section = Section::from_yaml(DynamoDbFactory.example());
+    assert!(DynamoDbFactory.check(&section).is_some());
+    assert_eq!(section.problems(), Vec::<String>::new());
+}
