@@ -159,6 +159,15 @@ impl Frozen {
         state.problems.push((node, problem));
     }
 
+    /// Takes over what was found before there was a tree.
+    pub fn adopt(&self, problems: Vec<Problem>) {
+        let mut state = self.state();
+        let room = MAX_PROBLEMS.saturating_sub(state.problems.len());
+        state
+            .problems
+            .extend(problems.into_iter().take(room).map(|problem| (0, problem)));
+    }
+
     /// Every problem so far.
     pub fn problems(&self) -> Vec<Problem> {
         self.state()

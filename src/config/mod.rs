@@ -1,15 +1,19 @@
 //! Configuration: text -> tree with positions -> checked sections. Knows no component.
 
+mod document;
 mod frozen;
 mod problem;
 mod read;
 mod scalar;
 mod section;
+pub mod service;
 mod source;
 mod suggest;
 mod tree;
 pub mod types;
 mod yaml;
 
+pub use document::{Document, Environment, Inputs, ProcessEnvironment};
 pub use problem::{Place, Problem, Problems, Severity};
 pub use section::Section;
+pub use service::ServiceConfig;

@@ -151,7 +151,14 @@ impl<'a> Deserializer<'a> for At<'a> {
     }
 
     fn deserialize_str<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        let text = self.text("a text")?;
+        // The text of an expansion as it was written: `0123`, not 83.
+        let text = match &self.slot().expanded {
+            Some(expanded) => Text {
+                text: &expanded.text,
+                ..self.text("a text")?
+            },
+            None => self.text("a text")?,
+        };
         visitor
             .visit_borrowed_str(text.as_text())
             .map_err(|error: ReadError| error.at(self.node))

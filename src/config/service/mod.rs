@@ -1,0 +1,203 @@
+//! The `service` section but its pipelines and extensions: what the agent says about itself, and its own limits.
+//!
+//! Plain data; nothing here starts anything. Keys of the Collector that are not built yet are refused by name.
+
+mod telemetry;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::section::Section;
+use super::types::{ByteSize, GoDuration};
+
+pub use telemetry::{
+    LogEncoding, LogLevel, LogSampling, LogsConfig, MetricsConfig, MetricsLevel, PrometheusReader, SpanBatch,
+    SpanProcessor, TelemetryConfig, TraceSampler, TracesConfig,
+};
+
+/// `service`, checked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ServiceConfig {
+    /// Our own logs, metrics, traces.
+    pub telemetry: TelemetryConfig,
+    /// Where queues, cursors and other state are kept; `None`: in memory, or what `--state-dir` says.
+    pub state_directory: Option<PathBuf>,
+    pub memory: MemoryConfig,
+    pub shutdown: ShutdownConfig,
+    pub admin: AdminConfig,
+}
+
+/// `service::memory`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MemoryConfig {
+    /// Of telemetry held and of the process as a whole.
+    pub limit: MemoryLimit,
+    /// How long admission waits for memory before it refuses.
+    pub admission_wait: Duration,
+}
+
+impl Default for MemoryConfig {
+    fn default() -> Self {
+        Self {
+            limit: MemoryLimit::Percent(80.0),
+            admission_wait: Duration::from_millis(100),
+        }
+    }
+}
+
+/// An amount of memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum MemoryLimit {
+    /// Of the cgroup's limit, else of the machine's memory; above 0, at most 100.
+    Percent(f64),
+    Bytes(u64),
+}
+
+/// `service::shutdown`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ShutdownConfig {
+    /// Between turning unready and closing the listeners.
+    pub delay: Duration,
+    /// For finishing requests and draining queues.
+    pub grace: Duration,
+}
+
+impl Default for ShutdownConfig {
+    fn default() -> Self {
+        Self {
+            delay: Duration::ZERO,
+            grace: Duration::from_secs(25),
+        }
+    }
+}
+
+/// `service::admin`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdminConfig {
+    /// `host:port` of the admin listener.
+    pub endpoint: String,
+    /// Set in the configuration: then a taken port is an error, else only a warning.
+    pub configured: bool,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self {
+            endpoint: "localhost:4320".to_string(),
+            configured: false,
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Raw {
+    state_directory: String,
+    memory: RawMemory,
+    shutdown: RawShutdown,
+    admin: RawAdmin,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawMemory {
+    limit: Option<String>,
+    admission_wait: Option<GoDuration>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawShutdown {
+    delay: GoDuration,
+    grace: Option<GoDuration>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawAdmin {
+    endpoint: Option<String>,
+}
+
+impl ServiceConfig {
+    /// Takes its keys from `service`; `pipelines` and `extensions` are left to the graph. `None` for `section`: all
+    /// defaults.
+    pub fn read(section: Option<&Section>) -> Self {
+        let Some(section) = section else {
+            return Self::default();
+        };
+        if section.has("limits") {
+            section.error_at("limits", "not built yet; the limits are at their defaults");
+        }
+        let telemetry = match section.take("telemetry") {
+            Some(telemetry) => TelemetryConfig::read(&telemetry),
+            None => TelemetryConfig::default(),
+        };
+        let raw: Raw = section.read().unwrap_or_default();
+        let defaults = Self::default();
+        let admin = match raw.admin.endpoint {
+            Some(endpoint) => {
+                check_host_port(section, "admin::endpoint", &endpoint);
+                AdminConfig {
+                    endpoint,
+                    configured: true,
+                }
+            }
+            None => defaults.admin,
+        };
+        Self {
+            telemetry,
+            state_directory: (!raw.state_directory.is_empty()).then(|| PathBuf::from(raw.state_directory)),
+            memory: MemoryConfig {
+                limit: match raw.memory.limit {
+                    Some(text) => read_memory_limit(section, &text).unwrap_or(defaults.memory.limit),
+                    None => defaults.memory.limit,
+                },
+                admission_wait: raw
+                    .memory
+                    .admission_wait
+                    .map_or(defaults.memory.admission_wait, |wait| wait.0),
+            },
+            shutdown: ShutdownConfig {
+                delay: raw.shutdown.delay.0,
+                grace: raw.shutdown.grace.map_or(defaults.shutdown.grace, |grace| grace.0),
+            },
+            admin,
+        }
+    }
+}
+
+/// `80%` or a size.
+fn read_memory_limit(section: &Section, text: &str) -> Option<MemoryLimit> {
+    let Some(percent) = text.trim().strip_suffix('%') else {
+        return match super::scalar::parse_size(text) {
+            Ok(0) => {
+                section.error_at("memory::limit", "no memory at all is no limit to work with");
+                None
+            }
+            Ok(bytes) => Some(MemoryLimit::Bytes(ByteSize(bytes).0)),
+            Err(reason) => {
+                section.error_at("memory::limit", format!("{reason}, or a share of the memory, e.g. 80%"));
+                None
+            }
+        };
+    };
+    match percent.trim().parse::<f64>() {
+        Ok(percent) if percent > 0.0 && percent <= 100.0 => Some(MemoryLimit::Percent(percent)),
+        _ => {
+            section.error_at("memory::limit", "a share of the memory is above 0% and at most 100%");
+            None
+        }
+    }
+}
+
+/// `host:port`, `:port`, `[v6]:port`.
+fn check_host_port(section: &Section, key: &str, text: &str) {
+    let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+    if !matches!(port, Some(Ok(_))) {
+        section.error_at(key, format!("\"{text}\" is not of the form host:port"));
+    }
+}
