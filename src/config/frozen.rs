@@ -2,6 +2,7 @@
 //! secret and what is wrong.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::problem::{Problem, Severity};
@@ -132,6 +133,28 @@ impl Frozen {
             at = self.slot(node).parent;
         }
         false
+    }
+
+    /// Feeds the content of a value to a hasher: keys, texts and structure, no positions.
+    // Recursion is as deep as the tree: at most `MAX_DEPTH` levels.
+    pub fn hash<H: Hasher>(&self, node: NodeId, hasher: &mut H) {
+        if let Some(key) = self.key(node) {
+            key.hash(hasher);
+        }
+        match &self.slot(node).content {
+            Content::Null => hasher.write_u8(0),
+            Content::Scalar(scalar) => {
+                hasher.write_u8(1);
+                (&scalar.text, scalar.quoted).hash(hasher);
+            }
+            Content::List(children) | Content::Map(children) => {
+                hasher.write_u8(2);
+                hasher.write_usize(children.len());
+                for child in children {
+                    self.hash(*child, hasher);
+                }
+            }
+        }
     }
 
     /// Reports a problem at a value; the same one only once.

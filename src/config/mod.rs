@@ -17,3 +17,4 @@ pub use document::{Document, Environment, Inputs, ProcessEnvironment};
 pub use problem::{Place, Problem, Problems, Severity};
 pub use section::Section;
 pub use service::ServiceConfig;
+pub use suggest::hint as suggest_among;

@@ -21,8 +21,8 @@ pub(crate) fn closest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     close.then_some(candidate)
 }
 
-/// `; did you mean "x"?`, or the allowed words where there are few.
-pub(crate) fn hint(word: &str, known: &[&str]) -> String {
+/// `; did you mean "x"?`, or the allowed words where there are few, to be put behind a message.
+pub fn hint(word: &str, known: &[&str]) -> String {
     match closest(word, known) {
         Some(near) => format!("; did you mean \"{near}\"?"),
         None if known.is_empty() => String::new(),

@@ -1,5 +1,6 @@
 //! [`Section`]: a mapping of the configuration as its reader sees it.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -257,13 +258,40 @@ impl Section {
         }
     }
 
-    /// Where the key of this section stands.
-    pub(crate) fn key_span(&self) -> Span {
+    /// Reports an error at the key that leads here, not at what stands behind it.
+    pub fn error_on_key(&self, message: impl Into<String>) {
+        self.report_on_key(Severity::Error, message.into());
+    }
+
+    /// Reports a warning likewise.
+    pub fn warn_on_key(&self, message: impl Into<String>) {
+        self.report_on_key(Severity::Warning, message.into());
+    }
+
+    /// Reports something worth knowing that needs no change.
+    pub fn note_on_key(&self, message: impl Into<String>) {
+        self.report_on_key(Severity::Info, message.into());
+    }
+
+    fn report_on_key(&self, severity: Severity, message: String) {
         let slot = self.frozen.slot(self.node);
-        match &slot.label {
+        let span = match &slot.label {
             Label::Key { span, .. } => *span,
             Label::Root | Label::Index(_) => slot.span,
-        }
+        };
+        self.frozen.report_as(severity, self.node, span, self.path(), message);
+    }
+
+    /// Takes everything below without looking at it.
+    pub fn take_all(&self) {
+        self.frozen.mark_consumed(self.node);
+    }
+
+    /// Equal for equal content, wherever it was written: what a reload compares. Only within one process.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.frozen.hash(self.node, &mut hasher);
+        hasher.finish()
     }
 }
 

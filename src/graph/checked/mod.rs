@@ -1,8 +1,19 @@
 //! The configuration after every reference has been resolved and every section checked: what the graph is built from.
 
+mod check;
+mod connectors;
+mod id;
+mod names;
+mod pipelines;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use crate::component::{ComponentId, ComponentKind, PipelineInfo, Plan};
+use crate::config::{Problems, ServiceConfig};
+
+pub use check::check;
 
 /// One configured component.
 pub struct CheckedComponent {
@@ -23,6 +34,10 @@ pub struct Checked {
     pub pipelines: Vec<PipelineInfo>,
     /// `service::extensions`, in its order.
     pub extensions: Vec<ComponentId>,
+    /// The rest of `service`.
+    pub service: ServiceConfig,
+    /// What was found and does not stop anything.
+    pub warnings: Problems,
 }
 
 impl Checked {
