@@ -89,6 +89,12 @@ impl Counts {
         }
     }
 
+    /// Nothing waits and nothing is on its way.
+    pub fn is_idle(&self) -> bool {
+        let _moving = self.registry.moving();
+        self.queued.value() + self.in_flight.value() == 0.0
+    }
+
     /// The Collector's `queue_size` and `queue_capacity`.
     pub fn queue_gauges(&self) -> (Gauge, Gauge) {
         let data_type = [("data_type", self.signal.name())];

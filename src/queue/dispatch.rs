@@ -10,7 +10,9 @@ use tonic::Code;
 use super::batcher::Batcher;
 use super::bounded::Queue;
 use super::counts::Counts;
+use super::recovering::Recovering;
 use super::sender::{Outcome, Sender};
+use super::spill::Recovery;
 use super::ticket::Piece;
 use crate::component::{DropReason, Refused};
 use crate::pdata::Batch;
@@ -24,10 +26,29 @@ pub struct Shared {
     pub partition_keys: Vec<String>,
     /// What the drain could not send.
     pub unsent: Mutex<Vec<Piece>>,
+    /// What of an earlier run's files was not read when the drain came.
+    pub unread: Mutex<Option<Recovery>>,
+}
+
+/// What a dispatcher works with.
+pub struct Dispatcher {
+    pub shared: Arc<Shared>,
+    pub batcher: Batcher,
+    pub recovering: Recovering,
+    pub consumers: usize,
+    /// Where sending tasks are spawned.
+    pub tasks: TaskTracker,
 }
 
 /// Runs until the queue is closed and empty and everything was handed to a sending task.
-pub async fn dispatch(shared: Arc<Shared>, mut batcher: Batcher, consumers: usize, tasks: TaskTracker) {
+pub async fn dispatch(dispatcher: Dispatcher) {
+    let Dispatcher {
+        shared,
+        mut batcher,
+        mut recovering,
+        consumers,
+        tasks,
+    } = dispatcher;
     let slots = Arc::new(Semaphore::new(consumers.max(1)));
     let mut open = true;
     while open || !batcher.is_empty() {
@@ -43,15 +64,24 @@ pub async fn dispatch(shared: Arc<Shared>, mut batcher: Batcher, consumers: usiz
             });
             continue;
         }
+        if !shared.sender.draining.is_cancelled()
+            && let Some(piece) = recovering.next().await
+        {
+            batcher.add(piece);
+            continue;
+        }
         let flush_at = batcher.next_flush();
+        let look_at = recovering.look_at();
         tokio::select! {
             piece = shared.queue.next(), if open => match piece {
                 Some(piece) => batcher.add(piece),
                 None => open = false,
             },
             () = sleep_until(flush_at) => {}
+            () = sleep_until(look_at), if open => {}
         }
     }
+    *shared.unread.lock().unwrap_or_else(PoisonError::into_inner) = recovering.into_rest();
 }
 
 async fn sleep_until(moment: Option<tokio::time::Instant>) {
@@ -130,6 +160,9 @@ impl Shared {
     pub fn finish(&self, piece: &Piece, answer: Result<(), Refused>) {
         if piece.ticket.settle(answer) {
             self.queue.release(piece.ticket.cost());
+            if let Some(file) = &piece.ticket.recovered_from {
+                file.answered();
+            }
         }
     }
 }

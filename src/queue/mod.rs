@@ -8,9 +8,16 @@ mod batcher;
 mod bounded;
 mod counts;
 mod dispatch;
+#[cfg(test)]
+mod drain_tests;
+#[cfg(test)]
+pub mod fake_fs;
+pub mod fs;
 mod joined;
 mod limited_log;
+mod recovering;
 mod sender;
+pub mod spill;
 mod split;
 #[cfg(test)]
 pub mod testing;
@@ -29,6 +36,7 @@ use tokio_util::task::TaskTracker;
 pub use bounded::{BOOKKEEPING_BYTES, QUEUE_IS_FULL};
 pub use joined::{PartList, SMALL_PART, join};
 pub use limited_log::LimitedLog;
+pub use spill::{Spill, spill_directory};
 pub use split::pack_by_items;
 pub use ticket::{Piece, Ticket};
 
@@ -37,8 +45,11 @@ use crate::pdata::{Batch, Signal};
 use batcher::Batcher;
 use bounded::Queue;
 use counts::Counts;
-use dispatch::Shared;
+use dispatch::{Dispatcher, Shared};
+use fs::{Fs, RealFs};
+use recovering::Recovering;
 use sender::{Outcome, Sender};
+use spill::Recovery;
 
 /// Builds what `delivery` asks for before `far_end`. Call it inside the runtime. The running part drains: it closes the
 /// queue, flushes its batches, sends what can be sent before the deadline, and keeps the rest for the next start.
@@ -48,6 +59,18 @@ pub fn deliver(
     delivery: &Delivery,
     far_end: Arc<dyn Stage>,
 ) -> (Arc<dyn Stage>, Arc<dyn Running>) {
+    deliver_with(context, signal, delivery, far_end, Arc::new(RealFs))
+}
+
+/// The same on another file system, for tests.
+fn deliver_with(
+    context: &BuildContext,
+    signal: Signal,
+    delivery: &Delivery,
+    far_end: Arc<dyn Stage>,
+    fs: Arc<dyn Fs>,
+) -> (Arc<dyn Stage>, Arc<dyn Running>) {
+    let spill = Arc::new(Spill::with_fs(context, signal, fs));
     let counts = Arc::new(Counts::new(&context.instruments, signal));
     let sender = Sender::new(context.id.clone(), delivery, far_end);
     let Some(settings) = &delivery.queue else {
@@ -67,13 +90,19 @@ pub fn deliver(
             .as_ref()
             .map_or_else(Vec::new, |batch| batch.partition_keys.clone()),
         unsent: Mutex::default(),
+        unread: Mutex::default(),
     });
     let tasks = TaskTracker::new();
-    let batcher = Batcher::new(settings.batch.clone());
-    let dispatcher = dispatch::dispatch(Arc::clone(&shared), batcher, settings.num_consumers, tasks.clone());
-    tasks.spawn(dispatcher);
+    tasks.spawn(dispatch::dispatch(Dispatcher {
+        shared: Arc::clone(&shared),
+        batcher: Batcher::new(settings.batch.clone()),
+        recovering: Recovering::new(context.id.clone(), Arc::clone(&spill), Arc::clone(&shared.counts)),
+        consumers: settings.num_consumers,
+        tasks: tasks.clone(),
+    }));
     let queued = Arc::new(Queued {
         shared,
+        spill,
         tasks,
         stop: context.stop.clone(),
         stopped: OnceCell::new(),
@@ -157,6 +186,7 @@ impl Running for Direct {
 /// With a queue.
 struct Queued {
     shared: Arc<Shared>,
+    spill: Arc<Spill>,
     tasks: TaskTracker,
     stop: CancellationToken,
     stopped: OnceCell<()>,
@@ -194,7 +224,9 @@ impl Queued {
     async fn drain(&self, deadline: Deadline) {
         let shared = &self.shared;
         shared.queue.close();
-        shared.sender.keep_trying.store(true, Ordering::Relaxed);
+        // With a place to leave data everything is tried once more and no longer; without one, until the deadline.
+        let keep_trying = !shared.counts.is_idle() && !self.can_spill().await;
+        shared.sender.keep_trying.store(keep_trying, Ordering::Relaxed);
         shared.sender.draining.cancel();
         self.tasks.close();
         // Some of the time is kept for writing down what is left.
@@ -207,9 +239,54 @@ impl Queued {
         shared.sender.abort.cancel();
         self.tasks.wait().await;
         let unsent = std::mem::take(&mut *shared.unsent.lock().unwrap_or_else(PoisonError::into_inner));
-        let refused = Refused::retryable("the time to drain is over");
+        let unread = shared.unread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if !unsent.is_empty() || unread.is_some() {
+            self.leave(unsent, unread).await;
+        }
+    }
+
+    async fn can_spill(&self) -> bool {
+        let spill = Arc::clone(&self.spill);
+        let prepared = tokio::task::spawn_blocking(move || spill.prepare().is_some());
+        prepared.await.unwrap_or(false)
+    }
+
+    /// Writes down what could not be sent; what cannot be written either is lost, counted and said.
+    async fn leave(&self, unsent: Vec<Piece>, unread: Option<Recovery>) {
+        let shared = &self.shared;
+        let batches: Vec<Batch> = unsent.iter().map(|piece| piece.batch.clone()).collect();
+        let items: usize = batches.iter().map(Batch::items).sum();
+        let spill = Arc::clone(&self.spill);
+        let mut unread = unread;
+        let writing = tokio::task::spawn_blocking(move || spill.store(&batches, unread.as_mut()));
+        let error = match writing.await {
+            Ok(Ok(())) => {
+                tracing::warn!(
+                    exporter = %shared.sender.exporter, items,
+                    "could not be sent before the end; left in a file, to be sent first at the next start"
+                );
+                None
+            }
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        let Some(error) = error else {
+            for piece in unsent {
+                shared.counts.spilled(piece.batch.items());
+                shared.finish(&piece, Ok(()));
+            }
+            return;
+        };
+        let refused = Refused::retryable(format!(
+            "the time to drain is over, and nothing can be written: {error}"
+        ));
         for piece in unsent {
             let items = piece.batch.items();
+            if piece.ticket.recovered_from.is_some() {
+                // Still in the file it came from, which nobody has answered for.
+                shared.counts.spilled(items);
+                continue;
+            }
             shared.counts.dropped(items, DropReason::ShutdownDeadline);
             shared.sender.log_dropped(&refused, items, DropReason::ShutdownDeadline);
             shared.finish(&piece, Err(refused.clone()));

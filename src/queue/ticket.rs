@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
+use super::spill::OpenFile;
 use crate::component::Refused;
 use crate::pdata::{Batch, Permit};
 
@@ -33,6 +34,8 @@ pub struct Ticket {
     state: Mutex<State>,
     /// Held for data that came without a permit of its own.
     _permit: Option<Permit>,
+    /// The file it was read from, which may go when its records have been answered for.
+    pub recovered_from: Option<Arc<OpenFile>>,
 }
 
 struct State {
@@ -52,6 +55,15 @@ impl Ticket {
                 waiter,
             }),
             _permit: permit,
+            recovered_from: None,
+        }
+    }
+
+    /// For a record that an earlier run left.
+    pub fn recovered(file: Arc<OpenFile>) -> Self {
+        Self {
+            recovered_from: Some(file),
+            ..Self::for_answer(None)
         }
     }
 

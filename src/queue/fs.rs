@@ -1,0 +1,127 @@
+//! The file system as the queue uses it, behind a trait: tests bring one that fails and loses what was not synced.
+//!
+//! All calls block: make them from a blocking task. Directories are made 0700, files 0600.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use nix::fcntl::{Flock, FlockArg};
+
+/// A file that is written at its end or read anywhere.
+pub trait FsFile: Send + Sync {
+    /// Writes all of `bytes` at the end.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Fills `into` from `offset`; an error of kind `UnexpectedEof` where the file is too short.
+    fn read_at(&mut self, offset: u64, into: &mut [u8]) -> io::Result<()>;
+    /// Returns when the content is on the disk.
+    fn sync(&mut self) -> io::Result<()>;
+    /// Length in bytes.
+    fn len(&self) -> io::Result<u64>;
+}
+
+/// Released on drop.
+pub trait FsLock: Send + Sync {}
+
+/// What the queue does with files.
+pub trait Fs: Send + Sync {
+    /// Makes a directory and those above it; no error where it is there.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+    /// A new file; an error where one is there.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn FsFile>>;
+    /// An existing file, to be read.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>>;
+    /// The names in a directory, sorted.
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+    /// Replaces `to`.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Returns when names made, changed and removed in the directory are on the disk.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Takes the lock file, making it where it is not there; `None` while somebody else holds it.
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FsLock>>>;
+}
+
+/// The machine's file system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealFs;
+
+impl Fs for RealFs {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        Ok(Box::new(RealFile(file)))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        Ok(Box::new(RealFile(File::open(path)?)))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            // A name that is no UTF-8 is none of ours.
+            if let Ok(name) = entry?.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FsLock>>> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Some(Box::new(RealLock(lock)))),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, errno)) => Err(errno.into()),
+        }
+    }
+}
+
+struct RealFile(File);
+
+impl FsFile for RealFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
+    }
+
+    fn read_at(&mut self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        self.0.seek(SeekFrom::Start(offset))?;
+        self.0.read_exact(into)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+}
+
+struct RealLock(#[allow(dead_code)] Flock<File>); // Held, not read: dropping it unlocks.
+
+impl FsLock for RealLock {}
