@@ -45,15 +45,14 @@ pub fn check(document: &Document, registry: &[&dyn Factory]) -> Result<Checked, 
         }
         None => root.error("the key \"service\" with its pipelines is missing"),
     }
-    note_unused(&declared, &checked);
     root.report_untaken();
-
     let problems = document.problems();
     if problems.has_errors() {
         return Err(problems);
     }
+    note_unused(&declared, &checked);
+    checked.warnings = document.problems();
     checked.components = declared.into_iter().filter_map(|declared| declared.component).collect();
-    checked.warnings = problems;
     Ok(checked)
 }
 
@@ -123,14 +122,9 @@ fn refuse_ambiguous_connectors(declared: &[Declared<'_>]) {
             matches!(entry.kind, ComponentKind::Receiver | ComponentKind::Exporter) && entry.id == connector.id
         });
         if let Some(other) = other {
-            let message = format!(
-                "the {} \"{}\" has the same id; name one of them {0}/name",
-                other.kind.name(),
-                other.id
-            );
-            connector
-                .section
-                .error_on_key(message.replace("{0}", connector.id.type_name()));
+            let (what, id) = (other.kind.name(), &connector.id);
+            let message = format!("the {what} \"{id}\" has the same id; give one of them another name");
+            connector.section.error_on_key(message);
         }
     }
 }
