@@ -14,6 +14,7 @@ pub const REGISTRY: &[&dyn Factory] = &[
     &receivers::nop::NopFactory,
     #[cfg(feature = "aws")]
     &receivers::dynamodb::DynamoDbFactory,
+    &receivers::otlp::OtlpFactory,
     // processors
     &processors::batch::BatchFactory,
     &processors::memory_limiter::MemoryLimiterFactory,

@@ -3,3 +3,4 @@
 #[cfg(feature = "aws")]
 pub mod dynamodb;
 pub mod nop;
+pub mod otlp;

@@ -225,6 +225,17 @@ where
     }
 }
 
+/// Reads on and throws away, for at most two seconds: so that a client that is still sending gets to see an answer.
+pub async fn discard<B>(body: B)
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    const LONGEST: Duration = Duration::from_secs(2);
+    let mut body = Incoming::new(body, None);
+    let rest = async { while let Ok(Some(_)) = body.next().await {} };
+    let _ = tokio::time::timeout(LONGEST, rest).await;
+}
+
 /// The bodies of our own answers: nothing, a few bytes, or a gRPC message with its trailers.
 #[derive(Debug)]
 pub struct AnswerBody {
@@ -277,7 +288,11 @@ impl Body for AnswerBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.len() as u64))
+        // Exact only without trailers: hyper writes a content-length from it, which gRPC does not have.
+        match (&self.data, &self.trailers) {
+            (_, Some(_)) => SizeHint::default(),
+            (data, None) => SizeHint::with_exact(data.as_ref().map_or(0, |data| data.len() as u64)),
+        }
     }
 }
 
