@@ -158,6 +158,7 @@ impl Channel {
     /// Ends all connections and waits for the tasks.
     pub async fn close(&self) {
         self.shared.stop.cancel();
+        self.shared.changed.notify_waiters();
         self.tasks.close();
         self.tasks.wait().await;
     }
@@ -190,7 +191,7 @@ impl Channel {
             changed.as_mut().enable();
             match self.shared.pick() {
                 Pick::Ready(ready) => return Ok(ready),
-                Pick::Failed(problem) if !self.shared.settings.wait_for_ready => {
+                Pick::Failed(problem) if self.shared.fails_fast() => {
                     return Err(GrpcStatus::new(Code::Unavailable, problem));
                 }
                 Pick::Failed(_) | Pick::Wait => changed.await,
@@ -254,6 +255,11 @@ impl Shared {
             // The name has not been looked up yet.
             None => Pick::Wait,
         }
+    }
+
+    /// Whether a call ends when there is no connection, instead of waiting for one.
+    fn fails_fast(&self) -> bool {
+        !self.settings.wait_for_ready || self.stop.is_cancelled()
     }
 
     fn set_state(&self, addresses: &[SocketAddr], state: State) {
@@ -450,3 +456,7 @@ fn jittered(duration: Duration) -> Duration {
     let percent = 80 + u32::try_from(random % 41).unwrap_or(20);
     duration * percent / 100
 }
+
+#[cfg(test)]
+#[path = "grpc_tests.rs"]
+mod tests;
