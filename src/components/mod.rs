@@ -19,6 +19,7 @@ pub const REGISTRY: &[&dyn Factory] = &[
     &processors::batch::BatchFactory,
     &processors::memory_limiter::MemoryLimiterFactory,
     // exporters
+    &exporters::debug::DebugFactory,
     &exporters::nop::NopFactory,
     &exporters::otlp::OtlpFactory,
     &exporters::otlphttp::OtlpHttpFactory,

@@ -3,6 +3,7 @@
 pub mod delivery_config;
 
 mod answer;
+pub mod debug;
 pub mod nop;
 pub mod otlp;
 pub mod otlphttp;
