@@ -10,15 +10,17 @@ use super::checked::{Checked, CheckedComponent};
 use super::drain::part;
 use super::host::Host;
 use super::nodes::{Connector, Exporter, PipelineProcessor, ProcessorBody, Receiver, State, Stoppable, serves_exactly};
-use super::stages::{FanOut, PanicGuard, Segment, Step};
+use super::stages::{FanOut, PanicGuard, Segment, Step, Traced};
 use crate::component::{
     BuildContext, ComponentId, ComponentKind, Counter, Outlet, PipelineInfo, Retired, Stage, StartError,
 };
 use crate::pdata::Signal;
 
 /// Which outlet is to lead where.
-#[derive(Default)]
-pub struct Wiring(Vec<(Outlet, Arc<dyn Stage>)>);
+pub struct Wiring {
+    traced: bool,
+    leads: Vec<(Outlet, Arc<dyn Stage>)>,
+}
 
 impl Wiring {
     /// Every wired outlet is guarded: a panic behind it must end neither a connection nor a component's task.
@@ -29,13 +31,18 @@ impl Wiring {
             "Batches refused because a stage behind this component panicked.",
             &[],
         );
-        self.0
-            .push((outlet.clone(), Arc::new(PanicGuard::before(to, place, panics))));
+        let mut stage: Arc<dyn Stage> = Arc::new(PanicGuard::before(to, place, panics));
+        if self.traced {
+            // Outside the guard, so that a span ends well when what it covers panics.
+            let name = format!("{}/{}", context.kind.name(), context.id);
+            stage = Arc::new(Traced::before(stage, name));
+        }
+        self.leads.push((outlet.clone(), stage));
     }
 
     /// Leads every outlet to its new target. The answer tells when the old targets are quiet.
     pub fn apply(self) -> Vec<Retired> {
-        self.0
+        self.leads
             .into_iter()
             .map(|(outlet, stage)| outlet.repoint(stage))
             .collect()
@@ -216,7 +223,10 @@ impl Assembly<'_> {
     }
 
     fn wire(&mut self) -> Result<Wiring, StartError> {
-        let mut wiring = Wiring::default();
+        let mut wiring = Wiring {
+            traced: self.host.traced,
+            leads: Vec::new(),
+        };
         let mut heads: BTreeMap<(ComponentId, Signal), Vec<Arc<dyn Stage>>> = BTreeMap::new();
         for pipeline in &self.state.pipelines {
             let head = self.wire_pipeline(pipeline, &mut wiring)?;

@@ -21,6 +21,8 @@ pub struct Host {
     pub memory: MemoryBudget,
     pub admission_wait: Duration,
     pub status: StatusBoard,
+    /// Stages make spans of the agent's own; without it none is made.
+    pub traced: bool,
 }
 
 impl Default for Host {
@@ -34,6 +36,7 @@ impl Default for Host {
             memory: MemoryBudget::unlimited(),
             admission_wait: Duration::from_millis(100),
             status: StatusBoard::default(),
+            traced: false,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::checked::CheckedComponent;
 use super::host::Host;
-use super::stages::NotWired;
+use super::stages::{NotWired, Traced};
 use crate::component::{
     BuildContext, BuiltProcessor, ComponentId, ComponentKind, ComponentState, Counter, Outlet, Outlets, PipelineInfo,
     Plan, Processor, Running, Stage, StartError,
@@ -75,9 +75,13 @@ impl Exporter {
             return Err(origin.wrong_plan());
         };
         let built = exporter.build(origin.context.clone())?;
+        let mut far_end = built.far_end;
+        if host.traced {
+            far_end = Arc::new(Traced::before(far_end, format!("exporter/{}", plan.id)));
+        }
         Ok(Self {
             origin,
-            far_end: built.far_end,
+            far_end,
             running: built.running,
             deliveries: BTreeMap::new(),
         })

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 use tonic::Code;
-use tracing::error;
+use tracing::{Instrument, error};
 
 use crate::component::{BoxFuture, Counter, Processor, Refused, Stage};
 use crate::pdata::Batch;
@@ -166,6 +166,44 @@ impl Stage for PanicGuard {
                 Err(Refused::permanent("internal error while processing the batch").with_code(Code::Internal))
             })
         })
+    }
+}
+
+/// The target of the agent's own spans.
+pub const SPAN_TARGET: &str = "radiosonde::traces";
+
+/// Makes a span of each call. Stands in the graph only where `service::telemetry::traces` asks for spans.
+pub struct Traced {
+    next: Arc<dyn Stage>,
+    /// `receiver/otlp`.
+    name: String,
+}
+
+impl Traced {
+    /// Spans called `name` and the signal.
+    pub fn before(next: Arc<dyn Stage>, name: String) -> Self {
+        Self { next, name }
+    }
+}
+
+impl Stage for Traced {
+    fn consume(&self, batch: Batch) -> BoxFuture<'_, Result<(), Refused>> {
+        let signal = batch.signal();
+        let span = tracing::info_span!(
+            target: SPAN_TARGET,
+            "consume",
+            otel.name = format!("{}/{signal}", self.name),
+            otel.status_code = tracing::field::Empty,
+            items = batch.items(),
+        );
+        let call = async move {
+            let result = self.next.consume(batch).await;
+            if result.is_err() {
+                tracing::Span::current().record("otel.status_code", "ERROR");
+            }
+            result
+        };
+        Box::pin(call.instrument(span))
     }
 }
 

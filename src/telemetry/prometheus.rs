@@ -53,8 +53,13 @@ impl Level {
     }
 }
 
-/// Writes all samples. `resource` becomes `target_info`.
-pub fn render(samples: &[Sample], process: &[ProcessSample], resource: &[(String, String)], naming: Naming) -> String {
+/// Writes all samples, under the names of each `naming`. `resource` becomes `target_info`.
+pub fn render(
+    samples: &[Sample],
+    process: &[ProcessSample],
+    resource: &[(String, String)],
+    naming: &[Naming],
+) -> String {
     let mut text = String::with_capacity(256 + samples.len() * 96);
     let info: Vec<(String, String)> = resource
         .iter()
@@ -67,36 +72,48 @@ pub fn render(samples: &[Sample], process: &[ProcessSample], resource: &[(String
         .collect();
     line(&mut text, "target_info", &info, "1");
 
-    let mut family = "";
-    for sample in samples {
-        let name = shown_name(sample.name, sample.kind == InstrumentKind::Counter, naming);
-        if sample.name != family {
-            family = sample.name;
-            let kind = match sample.kind {
-                InstrumentKind::Counter => "counter",
-                InstrumentKind::Gauge => "gauge",
-                InstrumentKind::Histogram => "histogram",
-            };
-            header(&mut text, &name, sample.help, kind);
+    for family in samples.chunk_by(|one, next| one.name == next.name) {
+        let kind = match family[0].kind {
+            InstrumentKind::Counter => "counter",
+            InstrumentKind::Gauge => "gauge",
+            InstrumentKind::Histogram => "histogram",
+        };
+        for (name, naming) in shown_names(family[0].name, kind == "counter", naming) {
+            header(&mut text, &name, family[0].help, kind);
+            for sample in family {
+                write_sample(&mut text, &name, sample, naming);
+            }
         }
-        write_sample(&mut text, &name, sample, naming);
     }
     for sample in process {
-        let name = shown_name(sample.name, sample.is_counter, naming);
-        header(
-            &mut text,
-            &name,
-            sample.help,
-            if sample.is_counter { "counter" } else { "gauge" },
-        );
-        line(
-            &mut text,
-            &name,
-            &scope_labels(sample.name, naming),
-            &number(sample.value),
-        );
+        for (name, naming) in shown_names(sample.name, sample.is_counter, naming) {
+            header(
+                &mut text,
+                &name,
+                sample.help,
+                if sample.is_counter { "counter" } else { "gauge" },
+            );
+            line(
+                &mut text,
+                &name,
+                &scope_labels(sample.name, naming),
+                &number(sample.value),
+            );
+        }
     }
     text
+}
+
+/// The different names that `naming` gives one metric.
+fn shown_names(name: &str, is_counter: bool, naming: &[Naming]) -> Vec<(String, Naming)> {
+    let mut names: Vec<(String, Naming)> = Vec::new();
+    for naming in naming {
+        let shown = shown_name(name, is_counter, *naming);
+        if !names.iter().any(|(have, _)| *have == shown) {
+            names.push((shown, *naming));
+        }
+    }
+    names
 }
 
 fn write_sample(text: &mut String, name: &str, sample: &Sample, naming: Naming) {
@@ -234,7 +251,7 @@ mod tests {
     use crate::component::{ComponentKind, Instruments};
 
     fn text_of(instruments: &Instruments, naming: Naming) -> String {
-        render(&instruments.registry().gather(), &[], &[], naming)
+        render(&instruments.registry().gather(), &[], &[], &[naming])
     }
 
     #[test]
@@ -274,6 +291,22 @@ mod tests {
     }
 
     #[test]
+    fn two_namings_show_a_counter_under_both_names_and_a_gauge_once() {
+        let instruments = Instruments::standalone(ComponentKind::Exporter, "otlp");
+        instruments.counter("otelcol_exporter_sent_spans", "", &[]).add(4);
+        instruments.gauge("otelcol_exporter_queue_size", "", &[]).set(1.0);
+        let old = Naming {
+            without_type_suffix: false,
+            without_units: false,
+            ..Naming::default()
+        };
+        let text = render(&instruments.registry().gather(), &[], &[], &[Naming::default(), old]);
+        assert!(text.contains("\notelcol_exporter_sent_spans{"), "{text}");
+        assert!(text.contains("\notelcol_exporter_sent_spans_total{"), "{text}");
+        assert_eq!(text.matches("\notelcol_exporter_queue_size{").count(), 1);
+    }
+
+    #[test]
     fn a_histogram_is_cumulative_and_ends_with_infinity() {
         let instruments = Instruments::standalone(ComponentKind::Processor, "batch");
         let histogram = instruments.histogram("otelcol_processor_batch_batch_send_size", "", &[], &[10.0, 100.0]);
@@ -294,7 +327,7 @@ mod tests {
     #[test]
     fn the_resource_is_target_info() {
         let resource = [("service.name".to_owned(), "radiosonde".to_owned())];
-        let text = render(&[], &[], &resource, Naming::default());
+        let text = render(&[], &[], &resource, &[Naming::default()]);
         assert!(text.contains("target_info{service_name=\"radiosonde\"} 1\n"));
     }
 

@@ -23,6 +23,7 @@ pub use sampling::Sampling;
 use self::line::{Content, Frame};
 use self::sampling::{Sampler, Verdict};
 use crate::component::{Clock, Counter, SystemClock};
+use crate::config::service::{LogEncoding, LogLevel, LogsConfig};
 
 /// `service::telemetry::logs`.
 #[derive(Clone, Debug)]
@@ -51,6 +52,33 @@ impl Default for LogSettings {
             disable_caller: false,
             disable_resource: false,
             initial_fields: Map::new(),
+        }
+    }
+}
+
+impl From<&LogsConfig> for LogSettings {
+    fn from(config: &LogsConfig) -> Self {
+        Self {
+            level: match config.level {
+                LogLevel::Debug => LevelFilter::DEBUG,
+                LogLevel::Info => LevelFilter::INFO,
+                LogLevel::Warn => LevelFilter::WARN,
+                LogLevel::Error => LevelFilter::ERROR,
+            },
+            encoding: match config.encoding {
+                LogEncoding::Console => Encoding::Console,
+                LogEncoding::Json => Encoding::Json,
+            },
+            sampling: config.sampling.map(|sampling| Sampling {
+                tick: sampling.tick,
+                initial: sampling.initial,
+                thereafter: sampling.thereafter,
+            }),
+            output_paths: config.output_paths.clone(),
+            error_output_paths: config.error_output_paths.clone(),
+            disable_caller: config.disable_caller,
+            disable_resource: config.disable_resource,
+            initial_fields: config.initial_fields.clone().into_iter().collect(),
         }
     }
 }
