@@ -1,0 +1,7 @@
+//! The rules of the house, held by reading the sources: the order of layers, what is absent from them, and the floors
+//! and single versions of the dependencies.
+
+mod house {
+    pub mod dependencies;
+    pub mod layers;
+}
