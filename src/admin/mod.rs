@@ -10,7 +10,7 @@ mod status;
 mod tests;
 
 pub use serve::{Admin, serve};
-pub use status::to_json;
+pub use status::{state_name, to_json};
 
 /// The generated types of `radiosonde.admin.v1`.
 #[allow(clippy::all, missing_docs)] // Generated code.

@@ -1,1 +1,4 @@
 //! Arguments, runtime, exit codes.
+
+pub mod run;
+pub mod status;

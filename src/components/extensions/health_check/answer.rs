@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::pulse::Pulse;
-use crate::component::{Clock, ComponentState, StatusBoard, UnixNanos};
+use crate::component::{ComponentState, StatusBoard, UnixNanos};
 use crate::components::extensions::http_config::add_headers;
 use crate::config::types::HeaderMap;
 
@@ -26,7 +26,6 @@ pub struct Health {
     pub texts: Texts,
     pub headers: HeaderMap,
     pub board: StatusBoard,
-    pub clock: Arc<dyn Clock>,
     pub up_since: UnixNanos,
     pub started: Instant,
     pub pulse: Arc<Pulse>,

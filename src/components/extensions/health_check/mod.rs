@@ -120,7 +120,6 @@ impl ExtensionPlan for HealthCheck {
                 texts: self.texts.clone(),
                 headers: self.http.response_headers.clone(),
                 board: context.status.clone(),
-                clock: Arc::clone(&context.clock),
                 up_since: context.clock.now(),
                 started: tokio::time::Instant::now(),
                 pulse: Arc::clone(&pulse),

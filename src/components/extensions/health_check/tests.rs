@@ -4,7 +4,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
 use super::*;
-use crate::component::{ComponentId, ComponentState, StatusBoard, SystemClock, UnixNanos};
+use crate::component::{ComponentId, ComponentState, StatusBoard, UnixNanos};
 use crate::config::types::HeaderMap;
 use crate::net::server::{Endpoint, ServerSettings};
 use crate::pdata::MemoryBudget;
@@ -22,7 +22,6 @@ fn health(texts: Texts, board: &StatusBoard) -> Health {
         texts,
         headers: HeaderMap::default(),
         board: board.clone(),
-        clock: Arc::new(SystemClock),
         up_since: UnixNanos::from_seconds(1_700_000_000),
         started: tokio::time::Instant::now(),
         pulse: Pulse::new(),
