@@ -82,7 +82,7 @@ impl Service {
         }
         self.config.telemetry.logs = next.telemetry.logs.clone();
         self.config.memory.limit = next.memory.limit;
-        self.config.shutdown = next.shutdown.clone();
+        self.config.shutdown = next.shutdown;
         info!("The configuration has been reloaded.");
     }
 
