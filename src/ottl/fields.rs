@@ -333,14 +333,15 @@ fn span(field: SpanField, span: wire::Span<'_>) -> Result<Value<'_>, WireError> 
 }
 
 /// `kind.string`: the words of the Collector.
-pub fn kind_name(kind: i32) -> &'static str {
+fn kind_name(kind: i32) -> &'static str {
     ["Unspecified", "Internal", "Server", "Client", "Producer", "Consumer"]
         .get(usize::try_from(kind).unwrap_or(usize::MAX))
         .copied()
         .unwrap_or("")
 }
 
-fn kind_symbol(kind: i32) -> &'static str {
+/// The enum symbol of a span kind; nothing for a kind that OTLP does not know.
+pub fn kind_symbol(kind: i32) -> &'static str {
     match kind {
         0 => "SPAN_KIND_UNSPECIFIED",
         1 => "SPAN_KIND_INTERNAL",

@@ -59,6 +59,6 @@ mod tests;
 pub use condition::{Condition, check_statement};
 pub use context::Context;
 pub use error::{EvalError, SyntaxError};
-pub use fields::kind_name;
+pub use fields::kind_symbol;
 pub use target::{Item, Target};
 pub use value::{List, Map, Value, double_text};
