@@ -16,8 +16,11 @@ pub const REGISTRY: &[&dyn Factory] = &[
     &receivers::dynamodb::DynamoDbFactory,
     &receivers::otlp::OtlpFactory,
     // processors
+    &processors::attributes::AttributesFactory,
     &processors::batch::BatchFactory,
+    &processors::filter::FilterFactory,
     &processors::memory_limiter::MemoryLimiterFactory,
+    &processors::resource::ResourceFactory,
     // exporters
     &exporters::debug::DebugFactory,
     &exporters::nop::NopFactory,

@@ -1,4 +1,11 @@
 //! Processors: what is done to telemetry inside a pipeline.
 
+mod actions;
+pub mod attributes;
 pub mod batch;
+pub mod filter;
+#[cfg(test)]
+mod fixtures;
 pub mod memory_limiter;
+pub mod resource;
+mod select;
