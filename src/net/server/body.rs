@@ -311,7 +311,7 @@ mod tests {
         }
     }
 
-    struct Pieces(std::vec::IntoIter<&'static str>);
+    struct Pieces(std::collections::VecDeque<&'static str>);
 
     impl Body for Pieces {
         type Data = Bytes;
@@ -320,12 +320,12 @@ mod tests {
             mut self: Pin<&mut Self>,
             _context: &mut Context<'_>,
         ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-            Poll::Ready(self.0.next().map(|piece| Ok(Frame::data(piece.as_bytes().into()))))
+            Poll::Ready(self.0.pop_front().map(|piece| Ok(Frame::data(piece.as_bytes().into()))))
         }
     }
 
     fn pieces(pieces: &[&'static str]) -> Pieces {
-        Pieces(pieces.to_vec().into_iter())
+        Pieces(pieces.iter().copied().collect())
     }
 
     #[tokio::test]

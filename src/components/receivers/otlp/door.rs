@@ -8,13 +8,13 @@ use bytes::Bytes;
 use smallvec::smallvec;
 use tonic::Code;
 
-use super::interim::{Admitted, DoorLimits, at_door, from_json};
+use super::interim::from_json;
 use super::listener::Port;
-use super::settings::{Check, Settings};
+use super::settings::Settings;
 use crate::component::{BuildContext, ComponentId, Outlet, Outlets, ReceiverCounts, Refused};
 use crate::net::codec::{Encoding, InflateError, inflate};
 use crate::net::status::Status;
-use crate::pdata::{Headers, Origin, Permit, Signal};
+use crate::pdata::{Admitted, Batch, Check, DoorLimits, Headers, Origin, Permit, Signal};
 
 /// Compressed bodies up to this size are first tried in the connection's task ...
 const INLINE_COMPRESSED: usize = 64 << 10;
@@ -83,6 +83,7 @@ impl Door {
             limits: DoorLimits {
                 check: settings.check,
                 utf8: settings.utf8,
+                ..DoorLimits::default()
             },
         }
     }
@@ -214,7 +215,7 @@ fn let_in(
     origin: Arc<Origin>,
 ) -> Result<Admitted, Status> {
     let admitted = match form {
-        Form::Protobuf => at_door(signal, bytes, limits, origin),
+        Form::Protobuf => Batch::at_door(signal, bytes, limits, origin),
         Form::Json => from_json(signal, &bytes, limits, origin),
     };
     admitted.map_err(|error| Status::invalid(error.to_string()))

@@ -47,13 +47,21 @@ pub(super) async fn serve(
             cors.put_preflight(&verdict, &head.headers, answer.headers_mut());
             answer
         }
-        None => match export(door, rules, &head, &mut body, content_type, &verdict, peer).await {
-            Ok(answer) => answer,
-            Err(failure) => {
-                discard_rest(&head, body).await;
-                failure.answer(content_type)
+        None => {
+            let post = Post {
+                head: &head,
+                content_type,
+                verdict: &verdict,
+                peer,
+            };
+            match export(door, rules, &post, &mut body).await {
+                Ok(answer) => answer,
+                Err(failure) => {
+                    discard_rest(&head, body).await;
+                    failure.answer(content_type)
+                }
             }
-        },
+        }
     };
     if let Some(cors) = cors.filter(|_| !Cors::is_preflight(&head)) {
         cors.put(&verdict, answer.headers_mut());
@@ -92,15 +100,26 @@ impl Failure {
     }
 }
 
+/// A request before its body is read.
+struct Post<'a> {
+    head: &'a Parts,
+    content_type: ContentType,
+    verdict: &'a Verdict,
+    peer: &'a Peer,
+}
+
 async fn export(
     door: &Door,
     rules: &HttpRules,
-    head: &Parts,
+    post: &Post<'_>,
     body: &mut Incoming,
-    content_type: ContentType,
-    verdict: &Verdict,
-    peer: &Peer,
 ) -> Result<Response<AnswerBody>, Failure> {
+    let Post {
+        head,
+        content_type,
+        verdict,
+        peer,
+    } = *post;
     if head
         .uri
         .path_and_query()

@@ -4,36 +4,32 @@ use serde::Deserialize;
 
 use crate::config::Section;
 use crate::net::server::{GrpcGroup, HttpGroup};
-use crate::pdata::Signal;
+use crate::pdata::{Check, Signal, Utf8};
 
 const GRPC_ENDPOINT: &str = "localhost:4317";
 const HTTP_ENDPOINT: &str = "localhost:4318";
 
-/// How deep a request is checked at the door.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Check {
-    /// Framing down to the item, and the length of ids.
-    #[default]
-    Frame,
-    /// Every field to the bottom.
-    Full,
-}
-
-/// What `check: full` does with text that is not UTF-8.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Utf8 {
-    #[default]
-    Replace,
-    Reject,
-}
-
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Keys {
-    check: Check,
-    utf8: Utf8,
+    check: CheckKey,
+    utf8: Utf8Key,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum CheckKey {
+    #[default]
+    Frame,
+    Full,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Utf8Key {
+    #[default]
+    Replace,
+    Reject,
 }
 
 #[derive(Default, Deserialize)]
@@ -79,7 +75,9 @@ impl Paths {
 pub(super) struct Settings {
     pub(super) grpc: Option<GrpcGroup>,
     pub(super) http: Option<HttpProtocol>,
+    /// How deep a request is checked at the door.
     pub(super) check: Check,
+    /// What `check: full` does with text that is not UTF-8.
     pub(super) utf8: Utf8,
 }
 
@@ -102,8 +100,14 @@ impl Settings {
         Some(Self {
             grpc: required(grpc)?,
             http: required(http)?,
-            check: keys.check,
-            utf8: keys.utf8,
+            check: match keys.check {
+                CheckKey::Frame => Check::Frame,
+                CheckKey::Full => Check::Full,
+            },
+            utf8: match keys.utf8 {
+                Utf8Key::Replace => Utf8::Replace,
+                Utf8Key::Reject => Utf8::Reject,
+            },
         })
     }
 }

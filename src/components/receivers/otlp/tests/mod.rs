@@ -1,6 +1,7 @@
 //! Socket tests of the receiver, by what they look at. This file holds what they share.
 
 mod both;
+mod door;
 mod grpc;
 mod http;
 mod limits;
