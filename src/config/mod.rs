@@ -2,8 +2,11 @@
 
 mod document;
 mod frozen;
+mod gates;
+mod print;
 mod problem;
 mod read;
+mod render;
 mod scalar;
 mod section;
 pub mod service;

@@ -149,13 +149,10 @@ impl Problems {
     }
 }
 
-/// One line a problem.
+/// Errors and warnings with excerpts, without colours.
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for problem in &self.list {
-            writeln!(f, "{}", self.line(problem))?;
-        }
-        Ok(())
+        f.write_str(self.render(false).trim_end())
     }
 }
 

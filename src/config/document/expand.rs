@@ -230,13 +230,15 @@ impl<'a> Expander<'a> {
             text: String::with_capacity(text.len()),
             origins: Vec::new(),
         };
+        // Nothing closes behind this: not worth looking for.
+        let last_close = text.rfind('}').unwrap_or(0);
         let mut rest = text;
         while let Some(dollar) = rest.find('$') {
             joined.text.push_str(&rest[..dollar]);
             rest = &rest[dollar..];
             let run = rest.bytes().take_while(|byte| *byte == b'$').count();
             let behind = &rest[run..];
-            let opens = behind.starts_with('{') && run % 2 == 1;
+            let opens = behind.starts_with('{') && run % 2 == 1 && last_close > text.len() - behind.len();
             let inner = if opens { closed(&behind[1..]) } else { None };
             let Some(inner) = inner else {
                 // Looking for the end of what never ends costs a pass over the text each time.

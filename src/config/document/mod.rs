@@ -9,6 +9,7 @@ mod tests;
 use std::sync::Arc;
 
 use super::frozen::Frozen;
+use super::gates;
 use super::problem::{Problem, Problems, Severity};
 use super::section::Section;
 use super::source::{Sources, Span};
@@ -46,8 +47,8 @@ pub struct Inputs {
     pub sets: Vec<String>,
     /// A configuration that replaces all others (`AOT_CONFIG_CONTENT`): its name and its text.
     pub content: Option<(String, String)>,
-    /// The gate confmap.enableMergeAppendOption: lists of components are joined when documents are merged.
-    pub append_lists: bool,
+    /// `--feature-gates`: `name`, `+name`, `-name`.
+    pub gates: Vec<String>,
 }
 
 /// A merged and expanded configuration, before anybody has said what its keys mean.
@@ -63,6 +64,7 @@ impl Document {
     pub fn load(inputs: &Inputs, environment: &dyn Environment) -> Result<Self, Problems> {
         let mut sources = Sources::default();
         let mut problems = Vec::new();
+        let gates = gates::read(&inputs.gates, &mut problems);
         let mut root: Option<Node> = None;
         let mut unreadable = false;
         for (name, text) in fetch::documents(inputs, environment, &mut problems) {
@@ -72,7 +74,7 @@ impl Document {
                 continue;
             };
             root = Some(match root.take() {
-                Some(below) => merge::merge(below, node, inputs.append_lists),
+                Some(below) => merge::merge(below, node, gates.append_lists),
                 None => node,
             });
         }

@@ -14,6 +14,7 @@ use crate::component::{ComponentId, ComponentKind, PipelineInfo, Plan};
 use crate::config::{Problems, ServiceConfig};
 
 pub use check::check;
+pub use pipelines::signal_name;
 
 /// One configured component.
 pub struct CheckedComponent {

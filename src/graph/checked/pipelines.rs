@@ -198,7 +198,7 @@ fn check_signal(element: &Section, entry: &Declared<'_>, signal: Signal) {
 }
 
 /// As pipelines are called.
-pub(super) fn signal_name(signal: Signal) -> &'static str {
+pub fn signal_name(signal: Signal) -> &'static str {
     match signal {
         Signal::Traces => "traces",
         Signal::Metrics => "metrics",

@@ -1,0 +1,105 @@
+//! The command line as clap reads it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Observability agent: takes telemetry in, works on it in pipelines, sends it on.
+///
+/// Reads the OpenTelemetry Collector's configuration. Without a subcommand it does `run`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "radiosonde",
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Examples:\n  \
+        radiosonde --config agent.yaml\n  \
+        radiosonde validate --config agent.yaml --deny-warnings\n  \
+        radiosonde print-config --config base.yaml --config site.yaml --set exporters.otlp.endpoint=host:4317\n\n\
+        Exit codes: 0 ok, 1 finding or failed operation, 2 usage, 3 agent unreachable, 78 invalid configuration (run)."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the agent (the default).
+    Run(RunArgs),
+    /// Check a configuration: every problem with its place; no network, no state.
+    Validate(ValidateArgs),
+    /// Print the configuration as merged and expanded, secrets redacted.
+    PrintConfig(PrintConfigArgs),
+    /// List the components of this build.
+    Components {
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Print the version.
+    Version,
+}
+
+/// Where the configuration comes from.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ConfigArgs {
+    /// A file, env:NAME or yaml:TEXT; several are merged in order.
+    #[arg(short, long = "config", value_name = "URI")]
+    pub config: Vec<String>,
+    /// Sets one value above every --config.
+    #[arg(long = "set", value_name = "KEY.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Names of gates: +name or name switches on, -name off.
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        allow_hyphen_values = true
+    )]
+    pub feature_gates: Vec<String>,
+}
+
+/// `run`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Where queues, cursors and other state are kept.
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Serve our own metrics under their names with and without suffixes.
+    #[arg(long)]
+    pub compat_metrics: bool,
+}
+
+/// `validate`.
+#[derive(Args, Clone, Debug)]
+pub struct ValidateArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Exit 1 for warnings too.
+    #[arg(long)]
+    pub deny_warnings: bool,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// `print-config`.
+#[derive(Args, Clone, Debug)]
+pub struct PrintConfigArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// How to write the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}
