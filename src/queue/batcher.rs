@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::bounded::size_of;
 use super::ticket::Piece;
-use crate::component::{QueueBatch, Sizer};
+use crate::component::QueueBatch;
 use crate::pdata::Batch;
 
 /// Pieces that will be sent together; or passes each on alone where nothing is to be batched.
@@ -118,12 +118,5 @@ fn split(piece: Piece, settings: &QueueBatch) -> Vec<Piece> {
     if settings.max_size == 0 || size <= settings.max_size {
         return vec![piece];
     }
-    debug_assert_ne!(settings.sizer, Sizer::Requests, "the configuration refuses it");
-    // Splitting by bytes goes by the average item; the far end's own limit is not a byte exact one either.
-    let items = piece.batch.items() as u64;
-    let max_items = match settings.sizer {
-        Sizer::Bytes => (items * settings.max_size / size).max(1),
-        _ => settings.max_size,
-    };
-    super::split::by_items(piece, usize::try_from(max_items).unwrap_or(usize::MAX))
+    super::split::by_size(piece, settings.sizer, settings.max_size)
 }

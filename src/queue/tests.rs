@@ -339,6 +339,54 @@ async fn batches_behind_the_queue_by_size_and_by_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn splits_at_the_largest_size_and_counts_the_request_done_with_its_last_piece() {
+    let (context, far_end) = (context(), FarEnd::new(Act::TakeAfter(Duration::from_secs(1))));
+    let settings = QueueSettings {
+        num_consumers: 1,
+        batch: Some(QueueBatch {
+            min_size: 4,
+            max_size: 4,
+            ..QueueBatch::default()
+        }),
+        ..QueueSettings::default()
+    };
+    let (stage, running) = deliver(&context, Signal::Traces, &queue(settings), far_end.clone());
+    stage.consume(spans(0..10)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let registry = context.instruments.registry();
+    assert_eq!(
+        metric(registry, "otelcol_exporter_queue_size", &[]),
+        1.0,
+        "one piece is out, two are not"
+    );
+    running.stop(soon()).await;
+    assert_eq!(far_end.taken_ids(), [vec![0, 1, 2, 3], vec![4, 5, 6, 7], vec![8, 9]]);
+    assert_eq!(metric(registry, "otelcol_exporter_queue_size", &[]), 0.0);
+    assert_books_close(&context);
+}
+
+#[tokio::test(start_paused = true)]
+async fn splits_by_bytes_too() {
+    let (context, far_end) = (context(), FarEnd::new(Act::Take));
+    let max_size = spans(0..4).wire_len() as u64;
+    let settings = QueueSettings {
+        batch: Some(QueueBatch {
+            min_size: max_size,
+            max_size,
+            sizer: Sizer::Bytes,
+            ..QueueBatch::default()
+        }),
+        ..QueueSettings::default()
+    };
+    let (stage, running) = deliver(&context, Signal::Traces, &queue(settings), far_end.clone());
+    stage.consume(spans(0..10)).await.unwrap();
+    running.stop(soon()).await;
+    assert_eq!(far_end.all_ids(), (0..10).collect::<Vec<_>>());
+    assert!(far_end.taken().iter().all(|batch| batch.wire_len() as u64 <= max_size));
+    assert_books_close(&context);
+}
+
+#[tokio::test(start_paused = true)]
 async fn keeps_tenants_apart_and_only_their_key_survives() {
     let tenant = |name: &str| {
         let value = |text: &str| vec![Box::<str>::from(text)];

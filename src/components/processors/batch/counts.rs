@@ -32,6 +32,7 @@ pub struct Counts {
     timeout_trigger: Counter,
     cardinality: Gauge,
     held: Gauge,
+    spilled: Counter,
 }
 
 impl Counts {
@@ -72,8 +73,18 @@ impl Counts {
                 "Items that wait to be sent.",
                 &[("data_type", signal.name())],
             ),
+            spilled: instruments.counter(
+                "radiosonde_spilled_items",
+                "Items left in a file at shutdown, to be sent first at the next start.",
+                &[("data_type", signal.name())],
+            ),
             instruments: instruments.clone(),
         }
+    }
+
+    /// Whether anything waits here.
+    pub fn holds_items(&self) -> bool {
+        self.held.value() > 0.0
     }
 
     /// Items came in.
@@ -92,6 +103,20 @@ impl Counts {
         let _moving = self.registry.moving();
         self.held.add(-(items as f64));
         dropped.add(items as u64);
+    }
+
+    /// Items were left in a file.
+    pub fn spilled(&self, items: usize) {
+        let _moving = self.registry.moving();
+        self.held.add(-(items as f64));
+        self.spilled.add(items as u64);
+    }
+
+    /// Items of a damaged record that an earlier run left.
+    pub fn corrupt(&self, items: u64) {
+        self.instruments
+            .dropped(self.signal, DropReason::CorruptRecord)
+            .add(items);
     }
 
     /// A batch goes.

@@ -1,5 +1,6 @@
 //! One batch under way: filled by callers, sent by a task of its own, which also owns the timer.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
 /// What all groups of a processor share.
 pub struct Common {
-    id: ComponentId,
+    pub id: ComponentId,
     signal: Signal,
     timeout: Duration,
     /// Full at this many items; at least 1.
@@ -30,7 +31,7 @@ pub struct Common {
     /// `usize::MAX`: no bound.
     max_size: usize,
     everybody_waits: bool,
-    next: Outlet,
+    pub next: Outlet,
     pub counts: Counts,
     /// The processor is stopping: flush.
     pub draining: CancellationToken,
@@ -38,6 +39,10 @@ pub struct Common {
     pub abort: CancellationToken,
     /// The agent ends at once.
     pub stop: CancellationToken,
+    /// Where a stop can leave what the next stage does not take.
+    pub can_leave: AtomicBool,
+    /// What a stop leaves.
+    pub unsent: Mutex<Vec<Batch>>,
     kept_log: LimitedLog,
     lost_log: LimitedLog,
 }
@@ -57,8 +62,24 @@ impl Common {
             draining: CancellationToken::new(),
             abort: CancellationToken::new(),
             stop: context.stop.clone(),
+            can_leave: AtomicBool::new(false),
+            unsent: Mutex::default(),
             kept_log: LimitedLog::default(),
             lost_log: LimitedLog::default(),
+        }
+    }
+}
+
+impl Common {
+    /// Items that were answered for are lost.
+    pub fn lose(&self, items: usize, refused: &Refused, reason: DropReason) {
+        self.counts.dropped(items, reason);
+        if let Some(left_out) = self.lost_log.admit() {
+            // The Collector's text and level for data that was answered for and is lost.
+            tracing::warn!(
+                processor = %self.id, error = %refused, dropped_items = items, reason = reason.name(), left_out,
+                "Sender failed"
+            );
         }
     }
 }
@@ -260,6 +281,7 @@ impl Group {
     async fn send_chunk(&self, mut pieces: Vec<Piece>, trigger: Trigger) {
         let mut delay = FIRST_RETRY;
         loop {
+            let draining = self.common.draining.is_cancelled();
             let batch = self.join(&pieces);
             let items = batch.items();
             self.common.counts.sending(trigger, items, batch.wire_len());
@@ -286,10 +308,15 @@ impl Group {
                 return;
             }
             if refused.permanent {
-                return self.lose(&pieces, &refused, DropReason::PermanentError);
+                return self
+                    .common
+                    .lose(items_of(&pieces), &refused, DropReason::PermanentError);
             }
-            if self.common.abort.is_cancelled() {
-                return self.lose(&pieces, &refused, DropReason::ShutdownDeadline);
+            let is_last_try = draining && self.common.can_leave.load(Ordering::Relaxed);
+            if is_last_try || self.common.abort.is_cancelled() {
+                let mut unsent = self.common.unsent.lock().unwrap_or_else(PoisonError::into_inner);
+                unsent.push(self.join(&pieces));
+                return;
             }
             delay = self.wait_to_retry(refused, items_of(&pieces), delay).await;
         }
@@ -314,18 +341,6 @@ impl Group {
             () = self.common.abort.cancelled() => {}
         }
         (delay * 2).min(LONGEST_RETRY)
-    }
-
-    fn lose(&self, pieces: &[Piece], refused: &Refused, reason: DropReason) {
-        let items = items_of(pieces);
-        self.common.counts.dropped(items, reason);
-        if let Some(left_out) = self.common.lost_log.admit() {
-            // The Collector's text and level for data that was answered for and is lost.
-            tracing::warn!(
-                processor = %self.common.id, error = %refused, dropped_items = items, reason = reason.name(), left_out,
-                "Sender failed"
-            );
-        }
     }
 
     fn join(&self, pieces: &[Piece]) -> Batch {

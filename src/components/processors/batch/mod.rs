@@ -7,10 +7,12 @@
 
 mod counts;
 mod group;
+mod leftovers;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +28,7 @@ use crate::config::Section;
 use crate::config::types::GoDuration;
 use crate::pdata::{Batch, Headers, Signal};
 use group::{Common, Group};
+use leftovers::Leftovers;
 
 /// Whom an answer waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -142,6 +145,8 @@ struct BatchProcessor {
     /// The group of a processor without metadata keys: no map to look at.
     only: Option<Arc<Group>>,
     tasks: TaskTracker,
+    /// What a stop could not hand on, and what an earlier one left.
+    leftovers: Arc<Leftovers>,
     stopped: OnceCell<()>,
 }
 
@@ -149,6 +154,8 @@ impl BatchProcessor {
     fn new(context: &BuildContext, signal: Signal, config: &Config, next: Outlet) -> Self {
         let common = Arc::new(Common::new(context, signal, config, next));
         let tasks = TaskTracker::new();
+        let leftovers = Arc::new(Leftovers::new(context, signal, Arc::clone(&common)));
+        tasks.spawn(Arc::clone(&leftovers).hand_on());
         let only = config.metadata_keys.is_empty().then(|| {
             let group = Arc::new(Group::new(Arc::clone(&common), Headers::new()));
             tasks.spawn(Arc::clone(&group).run());
@@ -165,6 +172,7 @@ impl BatchProcessor {
             groups: Mutex::default(),
             only,
             tasks,
+            leftovers,
             stopped: OnceCell::new(),
         }
     }
@@ -229,13 +237,18 @@ impl Running for BatchProcessor {
 impl BatchProcessor {
     async fn drain(&self, deadline: Deadline) {
         self.tasks.close();
+        let can_leave = self.common.counts.holds_items() && self.leftovers.can_be_left().await;
+        self.common.can_leave.store(can_leave, Ordering::Relaxed);
         self.common.draining.cancel();
+        // Some of the time is kept for writing down what is left.
+        let for_files = (deadline.remaining() / 5).min(Duration::from_secs(2));
         tokio::select! {
             () = self.tasks.wait() => {}
-            () = tokio::time::sleep_until(deadline.0) => {}
+            () = tokio::time::sleep(deadline.remaining().saturating_sub(for_files)) => {}
             () = self.common.stop.cancelled() => {}
         }
         self.common.abort.cancel();
         self.tasks.wait().await;
+        self.leftovers.leave().await;
     }
 }

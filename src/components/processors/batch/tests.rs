@@ -109,6 +109,20 @@ async fn a_timeout_of_zero_sends_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn splits_large_requests_and_lets_the_rest_wait_for_company() {
+    let (context, far_end) = (context(), FarEnd::new(Act::Take));
+    let (stage, running) = build(&context, config(4, 4), far_end.clone());
+    stage.consume(spans(0..10)).await.unwrap();
+    settle().await;
+    assert_eq!(far_end.taken_ids(), [[0, 1, 2, 3], [4, 5, 6, 7]]);
+    stage.consume(spans(10..12)).await.unwrap();
+    settle().await;
+    assert_eq!(far_end.taken_ids().last().unwrap(), &[8, 9, 10, 11]);
+    running.stop(soon()).await;
+    assert_eq!(held(&context), 0.0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn keeps_a_batch_that_is_refused_for_now_and_refuses_new_data_meanwhile() {
     let full = Refused::retryable("sending queue is full");
     let (context, far_end) = (context(), FarEnd::new(Act::Refuse(full)));
@@ -262,4 +276,44 @@ async fn waits_while_one_batch_is_out_and_another_is_full() {
         "the third had to wait: {:?}",
         started.elapsed()
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_stop_cannot_hand_on_is_handed_on_after_the_next_start() {
+    let temp = tempfile::tempdir().unwrap();
+    let full = Refused::retryable("sending queue is full");
+    let mut first = context();
+    first.spill_dir = Some(temp.path().join("spill"));
+    let (stage, running) = build(&first, config(2, 0), FarEnd::new(Act::Refuse(full)));
+    stage.consume(spans(0..2)).await.unwrap();
+    let started = tokio::time::Instant::now();
+    running.stop(soon()).await;
+    assert!(started.elapsed() < Duration::from_secs(1), "once more, and no waiting");
+    assert_eq!(held(&first), 0.0);
+    let registry = first.instruments.registry();
+    assert_eq!(metric(registry, "radiosonde_spilled_items", &[]), 2.0);
+    assert_eq!(metric(registry, "otelcol_dropped_items", &[]), 0.0);
+
+    let mut second = context();
+    second.spill_dir = first.spill_dir;
+    let far_end = FarEnd::new(Act::Take);
+    let (_stage, running) = build(&second, config(2, 0), far_end.clone());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(far_end.all_ids(), [0, 1]);
+    running.stop(soon()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_can_neither_be_handed_on_nor_written_is_counted_at_the_deadline() {
+    let full = Refused::retryable("sending queue is full");
+    let context = context();
+    let (stage, running) = build(&context, config(2, 0), FarEnd::new(Act::Refuse(full)));
+    stage.consume(spans(0..2)).await.unwrap();
+    running.stop(soon()).await;
+    let registry = context.instruments.registry();
+    assert_eq!(
+        metric(registry, "otelcol_dropped_items", &[("reason", "shutdown_deadline")]),
+        2.0
+    );
+    assert_eq!(held(&context), 0.0);
 }
