@@ -11,6 +11,7 @@ use prost::Message;
 use smallvec::{SmallVec, smallvec};
 
 use super::Origin;
+use crate::wire::ItemLevel;
 
 /// The three signals of OTLP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,6 +31,14 @@ impl Signal {
             Signal::Traces => "traces",
             Signal::Metrics => "metrics",
             Signal::Logs => "logs",
+        }
+    }
+
+    /// What counts as an item: spans and log records themselves, the data points of metrics.
+    pub fn item_level(self) -> ItemLevel {
+        match self {
+            Signal::Metrics => ItemLevel::Point,
+            Signal::Traces | Signal::Logs => ItemLevel::Record,
         }
     }
 
@@ -115,7 +124,7 @@ impl Decoded {
     }
 }
 
-fn count_points(metric: &opentelemetry_proto::tonic::metrics::v1::Metric) -> usize {
+pub(super) fn count_points(metric: &opentelemetry_proto::tonic::metrics::v1::Metric) -> usize {
     use opentelemetry_proto::tonic::metrics::v1::metric::Data;
     match &metric.data {
         None => 0,

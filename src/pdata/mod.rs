@@ -4,9 +4,17 @@
 //! its parts, its items or its decoded form. Knows nothing of pipelines, networks or configuration.
 
 mod batch;
+mod door;
 mod origin;
 mod permit;
+mod rewrite;
+mod split;
+
+#[cfg(test)]
+mod properties;
 
 pub use batch::{Batch, Decoded, Parts, Signal};
+pub use door::{Admitted, Check, DoorError, DoorLimits, Rejected, Utf8, estimate_decoded};
 pub use origin::{Auth, Headers, Origin};
 pub use permit::{MemoryBudget, Permit};
+pub use rewrite::{Edit, Place, Rewriter, Rewritten, Visit};

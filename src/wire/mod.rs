@@ -26,13 +26,18 @@
 //! encoding says (<https://protobuf.dev/programming-guides/encoding/#last-one-wins>). A view checks only what it reads:
 //! an accessor's error says that the bytes it had to walk are malformed.
 
+mod attributes;
+mod count;
+mod deep;
 mod field;
 mod group;
 mod log;
 mod metric;
 mod pieces;
 mod point;
+pub mod schema;
 mod span;
+mod splice;
 mod text;
 mod value;
 mod varint;
@@ -41,6 +46,9 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub use attributes::{AttributeList, SetMode};
+pub use count::{ItemLevel, count_in_group, count_in_metric, count_in_scope, count_items};
+pub use deep::{Deep, DeepLimits, Fault, check_deep, estimate_memory};
 pub use field::{Field, FieldValue, Fields, WireError, WireType};
 pub use group::{Resource, ResourceGroup, Scope, ScopeGroup, resources};
 pub use log::LogRecord;
@@ -51,6 +59,7 @@ pub use point::{
     QuantileValue, SummaryPoint, Varint,
 };
 pub use span::{Span, SpanEvent, SpanLink, Status};
+pub use splice::{Record, Records, Splicer, len_field_len, put_len, put_len_header};
 pub use text::Text;
 pub use value::{Attributes, KeyValue, Value, Values};
 pub use varint::{put_varint, read_varint, varint_len};

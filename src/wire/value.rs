@@ -83,6 +83,13 @@ impl<'a> Value<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Values<'a>(Repeated<'a, &'a [u8]>);
 
+impl<'a> Values<'a> {
+    /// The payloads of the elements.
+    pub fn raw(&self) -> Repeated<'a, &'a [u8]> {
+        self.0
+    }
+}
+
 impl<'a> Iterator for Values<'a> {
     type Item = Result<Value<'a>, WireError>;
 
@@ -121,6 +128,12 @@ impl<'a> KeyValue<'a> {
             Some((key, _)) => Ok(Text::new(key)),
             None => last_len(Fields::new(self.raw), 1).map(Text::new),
         }
+    }
+
+    /// The payload of the value where the attribute stands as every encoder writes it; else read [`KeyValue::value`].
+    #[inline]
+    pub fn plain_value(&self) -> Option<&'a [u8]> {
+        split_plain(self.raw).and_then(|(_, value)| value)
     }
 
     /// The value; a missing one is [`Value::Empty`].
@@ -177,6 +190,11 @@ impl<'a> Attributes<'a> {
     #[inline]
     pub fn in_pieces(fields: Pieces<'a>, number: u32) -> Self {
         Self { fields, number }
+    }
+
+    /// The payloads of the attributes.
+    pub fn raw(&self) -> Repeated<'a, &'a [u8]> {
+        Repeated::in_pieces(self.fields, self.number)
     }
 
     /// The attribute with this key: the first, should the sender have broken OTLP's rule that keys are unique (the
