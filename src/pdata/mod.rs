@@ -5,6 +5,7 @@
 
 mod batch;
 mod door;
+mod json;
 mod origin;
 mod permit;
 mod rewrite;
@@ -15,6 +16,7 @@ mod properties;
 
 pub use batch::{Batch, Decoded, Parts, Signal};
 pub use door::{Admitted, Check, DoorError, DoorLimits, Rejected, Utf8, estimate_decoded};
+pub use json::JsonWriteError;
 pub use origin::{Auth, Headers, Origin};
 pub use permit::{MemoryBudget, Permit};
 pub use rewrite::{Edit, Place, Rewriter, Rewritten, Visit};

@@ -11,6 +11,7 @@ mod full;
 mod tests;
 
 pub use full::estimate_decoded;
+pub(super) use full::request_spec;
 
 use std::fmt;
 use std::sync::Arc;

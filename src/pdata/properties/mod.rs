@@ -1,6 +1,7 @@
 //! Properties of wire and pdata over arbitrary and mutated messages, with prost as the oracle.
 
 mod door;
+mod json;
 mod make;
 mod rewrite;
 mod split;

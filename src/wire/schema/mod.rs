@@ -32,6 +32,8 @@ pub enum Role {
     Plain,
     /// A span, a metric or a log record: may be taken out alone.
     Item,
+    /// A data point.
+    Point,
     /// `KeyValue`.
     Attribute,
     /// `AnyValue`, which may contain itself.
@@ -49,8 +51,10 @@ pub struct FieldSpec {
     pub kind: Kind,
     /// A list.
     pub repeated: bool,
-    /// A member of the message's only oneof, or explicitly optional: written even where it has the default value.
+    /// Knows whether it is set: written even where it has the default value.
     pub presence: bool,
+    /// A member of the message's only oneof: the last one set wins.
+    pub oneof: bool,
 }
 
 /// The type of a field, or of a list's elements.
@@ -130,6 +134,7 @@ impl FieldSpec {
             kind,
             repeated: false,
             presence: false,
+            oneof: false,
         }
     }
 
@@ -141,5 +146,10 @@ impl FieldSpec {
     const fn presence(mut self) -> Self {
         self.presence = true;
         self
+    }
+
+    const fn oneof(mut self) -> Self {
+        self.oneof = true;
+        self.presence()
     }
 }

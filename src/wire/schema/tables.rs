@@ -64,14 +64,14 @@ pub static ANY_VALUE: MessageSpec = MessageSpec::new(
     Role::Value,
     32,
     &[
-        field(1, "string_value", "stringValue", Kind::String).presence(),
-        field(2, "bool_value", "boolValue", Kind::Bool).presence(),
-        field(3, "int_value", "intValue", Kind::Int64).presence(),
-        field(4, "double_value", "doubleValue", Kind::Double).presence(),
-        one(5, "array_value", "arrayValue", &ARRAY_VALUE),
-        one(6, "kvlist_value", "kvlistValue", &KEY_VALUE_LIST),
-        field(7, "bytes_value", "bytesValue", Kind::Bytes).presence(),
-        field(8, "string_value_strindex", "stringValueStrindex", Kind::Int32).presence(),
+        field(1, "string_value", "stringValue", Kind::String).oneof(),
+        field(2, "bool_value", "boolValue", Kind::Bool).oneof(),
+        field(3, "int_value", "intValue", Kind::Int64).oneof(),
+        field(4, "double_value", "doubleValue", Kind::Double).oneof(),
+        one(5, "array_value", "arrayValue", &ARRAY_VALUE).oneof(),
+        one(6, "kvlist_value", "kvlistValue", &KEY_VALUE_LIST).oneof(),
+        field(7, "bytes_value", "bytesValue", Kind::Bytes).oneof(),
+        field(8, "string_value_strindex", "stringValueStrindex", Kind::Int32).oneof(),
     ],
 );
 
@@ -270,16 +270,17 @@ pub static METRIC: MessageSpec = MessageSpec::new(
         text(1, "name"),
         text(2, "description"),
         text(3, "unit"),
-        one(5, "gauge", "gauge", &GAUGE),
-        one(7, "sum", "sum", &SUM),
-        one(9, "histogram", "histogram", &HISTOGRAM),
+        one(5, "gauge", "gauge", &GAUGE).oneof(),
+        one(7, "sum", "sum", &SUM).oneof(),
+        one(9, "histogram", "histogram", &HISTOGRAM).oneof(),
         one(
             10,
             "exponential_histogram",
             "exponentialHistogram",
             &EXPONENTIAL_HISTOGRAM,
-        ),
-        one(11, "summary", "summary", &SUMMARY),
+        )
+        .oneof(),
+        one(11, "summary", "summary", &SUMMARY).oneof(),
         field(12, "metadata", "metadata", Kind::Message(&KEY_VALUE)).repeated(),
     ],
 );
@@ -326,14 +327,14 @@ static SUMMARY: MessageSpec = MessageSpec::new("Summary", Role::Plain, 24, &[poi
 
 static NUMBER_POINT: MessageSpec = MessageSpec::new(
     "NumberDataPoint",
-    Role::Plain,
+    Role::Point,
     88,
     &[
         attributes(7),
         start_time(2),
         time(3),
-        field(4, "as_double", "asDouble", Kind::Double).presence(),
-        field(6, "as_int", "asInt", Kind::Sfixed64).presence(),
+        field(4, "as_double", "asDouble", Kind::Double).oneof(),
+        field(6, "as_int", "asInt", Kind::Sfixed64).oneof(),
         list(5, "exemplars", "exemplars", &EXEMPLAR),
         flags(8, Kind::Uint32),
     ],
@@ -341,7 +342,7 @@ static NUMBER_POINT: MessageSpec = MessageSpec::new(
 
 static HISTOGRAM_POINT: MessageSpec = MessageSpec::new(
     "HistogramDataPoint",
-    Role::Plain,
+    Role::Point,
     176,
     &[
         attributes(9),
@@ -360,7 +361,7 @@ static HISTOGRAM_POINT: MessageSpec = MessageSpec::new(
 
 static EXPONENTIAL_HISTOGRAM_POINT: MessageSpec = MessageSpec::new(
     "ExponentialHistogramDataPoint",
-    Role::Plain,
+    Role::Point,
     224,
     &[
         attributes(1),
@@ -392,7 +393,7 @@ static BUCKETS: MessageSpec = MessageSpec::new(
 
 static SUMMARY_POINT: MessageSpec = MessageSpec::new(
     "SummaryDataPoint",
-    Role::Plain,
+    Role::Point,
     88,
     &[
         attributes(7),
@@ -428,8 +429,8 @@ static EXEMPLAR: MessageSpec = MessageSpec::new(
         )
         .repeated(),
         time(2),
-        field(3, "as_double", "asDouble", Kind::Double).presence(),
-        field(6, "as_int", "asInt", Kind::Sfixed64).presence(),
+        field(3, "as_double", "asDouble", Kind::Double).oneof(),
+        field(6, "as_int", "asInt", Kind::Sfixed64).oneof(),
         span_id(4),
         trace_id(5),
     ],
