@@ -1,2 +1,8 @@
 //! Alert rules. First small form: one threshold over one metric, per label set, with what to do about it. The full engine
 //! (rule files, PromQL, routes, persistence) replaces it; nothing here pretends to be that.
+
+mod template;
+mod threshold;
+
+pub use template::{Template, TemplateError};
+pub use threshold::{Alert, Labels, Rule, Sample, Threshold, Transition};

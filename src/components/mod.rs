@@ -21,11 +21,13 @@ pub const REGISTRY: &[&dyn Factory] = &[
     &processors::filter::FilterFactory,
     &processors::memory_limiter::MemoryLimiterFactory,
     &processors::resource::ResourceFactory,
+    &processors::threshold_alert::ThresholdAlertFactory,
     // exporters
     &exporters::debug::DebugFactory,
     &exporters::nop::NopFactory,
     &exporters::otlp::OtlpFactory,
     &exporters::otlphttp::OtlpHttpFactory,
+    &exporters::terminal::TerminalFactory,
     // connectors
     &connectors::forward::ForwardFactory,
     // extensions

@@ -7,3 +7,4 @@ pub mod debug;
 pub mod nop;
 pub mod otlp;
 pub mod otlphttp;
+pub mod terminal;

@@ -9,3 +9,4 @@ mod fixtures;
 pub mod memory_limiter;
 pub mod resource;
 mod select;
+pub mod threshold_alert;
