@@ -42,6 +42,19 @@ pub enum Command {
     },
     /// Print the version.
     Version,
+    /// Ask a running agent how it is.
+    Status {
+        /// Its admin listener.
+        #[arg(
+            long = "url",
+            env = "RADIOSONDE_URL",
+            value_name = "HOST:PORT",
+            default_value = "localhost:4320"
+        )]
+        endpoint: String,
+        #[arg(long, value_enum, default_value_t = super::status::Format::Text)]
+        format: super::status::Format,
+    },
 }
 
 /// Where the configuration comes from.
@@ -54,12 +67,7 @@ pub struct ConfigArgs {
     #[arg(long = "set", value_name = "KEY.KEY=VALUE")]
     pub set: Vec<String>,
     /// Names of gates: +name or name switches on, -name off.
-    #[arg(
-        long,
-        value_name = "LIST",
-        value_delimiter = ',',
-        allow_hyphen_values = true
-    )]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', allow_hyphen_values = true)]
     pub feature_gates: Vec<String>,
 }
 

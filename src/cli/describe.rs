@@ -87,7 +87,11 @@ pub(super) fn print_config(
         Format::Json => output::json(&document.to_json()),
     }
     output::stderr(&problems.render(true));
-    if problems.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if problems.has_errors() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 /// `components`.
@@ -133,7 +137,11 @@ pub(super) fn components(format: Format, registry: &[&dyn Factory]) -> ExitCode 
 }
 
 fn signals(factory: &dyn Factory) -> Vec<&'static str> {
-    factory.signals().iter().map(|signal| checked::signal_name(*signal)).collect()
+    factory
+        .signals()
+        .iter()
+        .map(|signal| checked::signal_name(*signal))
+        .collect()
 }
 
 /// `version`.

@@ -1,4 +1,131 @@
 //! Arguments, runtime, exit codes.
+//!
+//! One binary under three names: `radiosonde`, and inside the container image `/awscollector` (runs, with the exit codes
+//! and the environment of that image) and `/healthcheck`.
 
+mod args;
+mod describe;
+mod healthcheck;
+mod output;
 pub mod run;
 pub mod status;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::args::{Cli, Command, ConfigArgs, RunArgs};
+use self::run::{Load, RunOptions};
+use crate::components::REGISTRY;
+use crate::config::{Document, Environment, Inputs, ProcessEnvironment};
+use crate::graph::checked;
+
+/// The variable that replaces every `--config` and `--set` in the container image.
+const CONFIG_CONTENT: &str = "AOT_CONFIG_CONTENT";
+
+/// The name the binary was called by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Radiosonde,
+    /// The entry point of the container image that AWS publishes.
+    AwsCollector,
+    HealthCheck,
+}
+
+/// How the binary was called.
+#[derive(Clone, Copy, Debug)]
+struct Invocation {
+    mode: Mode,
+}
+
+impl Invocation {
+    fn from_name(name: Option<&OsString>) -> Self {
+        let stem = name.and_then(|name| Path::new(name).file_stem());
+        let mode = match stem.and_then(|stem| stem.to_str()) {
+            Some("awscollector") => Mode::AwsCollector,
+            Some("healthcheck") => Mode::HealthCheck,
+            _ => Mode::Radiosonde,
+        };
+        Self { mode }
+    }
+
+    /// The container image knows 0 and 1 only.
+    fn exit(self, code: u8) -> ExitCode {
+        match self.mode {
+            Mode::AwsCollector if code != 0 => ExitCode::FAILURE,
+            _ => ExitCode::from(code),
+        }
+    }
+
+    fn inputs(self, args: &ConfigArgs, environment: &dyn Environment) -> Inputs {
+        let content = match self.mode {
+            Mode::AwsCollector => environment.variable(CONFIG_CONTENT),
+            Mode::Radiosonde | Mode::HealthCheck => None,
+        };
+        Inputs {
+            uris: args.config.clone(),
+            sets: args.set.clone(),
+            content: content.map(|text| (CONFIG_CONTENT.to_string(), text)),
+            gates: args.feature_gates.clone(),
+        }
+    }
+}
+
+/// Does what the arguments of the process say.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let invocation = Invocation::from_name(args.first());
+    if invocation.mode == Mode::HealthCheck {
+        let rest: Vec<String> = args
+            .iter()
+            .skip(1)
+            .map(|arg| arg.to_string_lossy().into_owned())
+            .collect();
+        return healthcheck::run(&rest);
+    }
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors and go to stdout. A closed pipe is nobody's fault.
+            let _ = error.print();
+            return invocation.exit(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let environment = ProcessEnvironment;
+    match cli.command {
+        None => start(cli.run, invocation),
+        Some(Command::Run(args)) => start(args, invocation),
+        Some(Command::Validate(args)) => describe::validate(&args, &invocation, &environment, REGISTRY),
+        Some(Command::PrintConfig(args)) => describe::print_config(&args, &invocation, &environment, REGISTRY),
+        Some(Command::Components { format }) => describe::components(format, REGISTRY),
+        Some(Command::Version) => describe::version(),
+        Some(Command::Status { endpoint, format }) => status::status(&endpoint, format),
+    }
+}
+
+/// `run`, until a signal ends it.
+fn start(args: RunArgs, invocation: Invocation) -> ExitCode {
+    let inputs = invocation.inputs(&args.config, &ProcessEnvironment);
+    let uris = match &inputs.content {
+        Some((name, _)) => vec![format!("env:{name}")],
+        None => inputs.uris.clone(),
+    };
+    let load: Load = Box::new(move || {
+        let document = Document::load(&inputs, &ProcessEnvironment)?;
+        checked::check(&document, REGISTRY)
+    });
+    run::run(RunOptions {
+        load,
+        uris,
+        state_dir: args.state_dir,
+        compat_metrics: args.compat_metrics,
+        invalid_config: match invocation.mode {
+            Mode::AwsCollector => 1,
+            Mode::Radiosonde | Mode::HealthCheck => run::EXIT_CONFIG,
+        },
+    })
+}

@@ -39,6 +39,8 @@ pub struct RunOptions {
     pub state_dir: Option<PathBuf>,
     /// `--compat-metrics`: counters under their names with and without suffixes.
     pub compat_metrics: bool,
+    /// Exit code of an invalid configuration: [`EXIT_CONFIG`], and 1 where the Collector's codes are expected.
+    pub invalid_config: u8,
 }
 
 /// Runs until a signal ends it.
@@ -47,7 +49,7 @@ pub fn run(options: RunOptions) -> ExitCode {
         Ok(checked) => checked,
         Err(problems) => {
             say(&[problems.to_string()]);
-            return ExitCode::from(EXIT_CONFIG);
+            return ExitCode::from(options.invalid_config);
         }
     };
     let runtime = match runtime() {
