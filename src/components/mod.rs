@@ -24,6 +24,7 @@ pub const REGISTRY: &[&dyn Factory] = &[
     &processors::threshold_alert::ThresholdAlertFactory,
     // exporters
     &exporters::debug::DebugFactory,
+    &exporters::file::FileFactory,
     &exporters::nop::NopFactory,
     &exporters::otlp::OtlpFactory,
     &exporters::otlphttp::OtlpHttpFactory,
