@@ -4,6 +4,7 @@ use std::io::Write;
 
 use bytes::Bytes;
 use flate2::Compression;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -184,4 +185,42 @@ fn encodings_are_named_in_any_case_and_unknown_ones_are_not_guessed() {
     assert_eq!(Encoding::named(""), Some(Encoding::Identity));
     assert_eq!(Encoding::named("br"), None);
     assert_eq!(Encoding::named("gzip, gzip"), None);
+}
+
+/// Whatever comes: no panic, never more than the cap, and never more memory than was asked for.
+fn holds_its_promises(encoding: Encoding, input: Bytes) {
+    const CAP: usize = 64 << 10;
+    let mut asked = 0;
+    let outcome = inflate(encoding, &input, CAP, &mut |more| {
+        asked += more;
+        true
+    });
+    if let Ok(bytes) = outcome {
+        assert!(bytes.len() <= CAP);
+        assert!(bytes.len() <= asked || encoding == Encoding::Identity || input.is_empty());
+    }
+    // deflate may try zlib before it falls back.
+    assert!(asked <= 2 * CAP, "{encoding:?} asked for {asked}");
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_break_a_decoder(bytes: Vec<u8>, encoding in prop::sample::select(&Encoding::ALL[..])) {
+        holds_its_promises(encoding, bytes.into());
+    }
+
+    #[test]
+    fn damaged_bodies_never_break_a_decoder(
+        repeated in prop::collection::vec(any::<u8>(), 1..40),
+        times in 1_usize..10_000,
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        encoding in prop::sample::select(&Encoding::ALL[..]),
+    ) {
+        let mut body = compress(encoding, &repeated.repeat(times)).to_vec();
+        for (at, byte) in damage {
+            let at = at.index(body.len());
+            body[at] = byte;
+        }
+        holds_its_promises(encoding, body.into());
+    }
 }

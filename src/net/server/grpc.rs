@@ -279,4 +279,46 @@ mod tests {
             assert_eq!(of(bad), None, "{bad}");
         }
     }
+
+    /// A body in the pieces it is cut into.
+    struct Cut(std::collections::VecDeque<Bytes>);
+
+    impl Body for Cut {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            _context: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+            std::task::Poll::Ready(self.0.pop_front().map(|piece| Ok(http_body::Frame::data(piece))))
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_in_any_pieces_are_a_message_or_refused_the_same_way(
+            claimed in 0_usize..120,
+            flag in 0_u8..3,
+            payload in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..120),
+            cuts in proptest::collection::vec(proptest::prelude::any::<proptest::sample::Index>(), 0..6),
+        ) {
+            let length = u32::try_from(claimed).unwrap().to_be_bytes();
+            let whole = Bytes::from([&[flag], &length[..], &payload].concat());
+            let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(whole.len())).collect();
+            at.extend([0, whole.len()]);
+            at.sort_unstable();
+            let pieces = at.windows(2).map(|ends| whole.slice(ends[0]..ends[1])).collect();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let read = runtime.block_on(read_message(Cut(pieces), Encoding::Gzip, &limits()));
+            let good = flag < 2 && claimed == payload.len() && claimed <= 100;
+            match read {
+                Ok(message) => proptest::prop_assert!(good && message.bytes == payload),
+                Err(status) => {
+                    proptest::prop_assert!(!good);
+                    let code = if claimed > 100 && flag < 2 { Code::ResourceExhausted } else { Code::InvalidArgument };
+                    proptest::prop_assert_eq!(status.code, code);
+                }
+            }
+        }
+    }
 }
