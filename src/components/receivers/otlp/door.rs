@@ -8,7 +8,6 @@ use bytes::Bytes;
 use smallvec::smallvec;
 use tonic::Code;
 
-use super::interim::from_json;
 use super::listener::Port;
 use super::settings::Settings;
 use crate::component::{BuildContext, ComponentId, Outlet, Outlets, ReceiverCounts, Refused};
@@ -216,7 +215,7 @@ fn let_in(
 ) -> Result<Admitted, Status> {
     let admitted = match form {
         Form::Protobuf => Batch::at_door(signal, bytes, limits, origin),
-        Form::Json => from_json(signal, &bytes, limits, origin),
+        Form::Json => Batch::from_json(signal, &bytes, limits, origin),
     };
     admitted.map_err(|error| Status::invalid(error.to_string()))
 }

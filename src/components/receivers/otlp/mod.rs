@@ -11,7 +11,6 @@ mod answer;
 mod door;
 mod grpc;
 mod http;
-mod interim;
 mod listener;
 mod settings;
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod both;
 mod door;
 mod grpc;
 mod http;
+mod json;
 mod limits;
 mod section;
 mod stop;
