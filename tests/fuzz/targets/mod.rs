@@ -1,0 +1,18 @@
+//! Fuzz targets: each a plain function over bytes that panics when something is wrong. cargo-fuzz runs them, and
+//! `tests/fuzz_corpus.rs` runs them over their corpora and seeded mutations in every `cargo test`.
+
+// Each fuzz binary uses one of them.
+#![allow(dead_code)]
+
+pub mod door;
+pub mod json;
+pub mod splicer;
+pub mod views;
+
+/// Name of the corpus folder, and the target.
+pub const ALL: &[(&str, fn(&[u8]))] = &[
+    ("door", door::run),
+    ("views", views::run),
+    ("splicer", splicer::run),
+    ("json", json::run),
+];
