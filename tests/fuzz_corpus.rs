@@ -16,11 +16,14 @@ fn files_of(folder: &str) -> Vec<Vec<u8>> {
         .join(folder);
     let mut paths: Vec<_> = std::fs::read_dir(&folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
-        .map(|entry| entry.unwrap().path())
+        .map(|entry| entry.expect("a readable folder").path())
         .collect();
     paths.sort();
     assert!(!paths.is_empty(), "{} is empty", folder.display());
-    paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
+    paths
+        .iter()
+        .map(|path| std::fs::read(path).expect("a readable file"))
+        .collect()
 }
 
 /// The readable requests of the JSON corpus as protobuf: seeds for the targets that read the wire.
@@ -82,7 +85,7 @@ fn mutate(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
 }
 
 #[allow(clippy::disallowed_methods)] // How long to go on is a question of real time.
-fn fuzz(name: &str, target: fn(&[u8])) {
+fn fuzz(name: &str, target: targets::Target) {
     let mut seeds = files_of(name);
     if name != "json" {
         seeds.extend(wire_seeds());
@@ -109,7 +112,7 @@ fn fuzz(name: &str, target: fn(&[u8])) {
 fn every_corpus_folder_has_its_target() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus");
     for entry in std::fs::read_dir(folder).unwrap() {
-        let name = entry.unwrap().file_name();
+        let name = entry.expect("a readable folder").file_name();
         assert!(targets::ALL.iter().any(|(target, _)| name == *target), "{name:?}");
     }
 }

@@ -9,8 +9,11 @@ pub mod json;
 pub mod splicer;
 pub mod views;
 
+/// Panics when something is wrong.
+pub type Target = fn(&[u8]);
+
 /// Name of the corpus folder, and the target.
-pub const ALL: &[(&str, fn(&[u8]))] = &[
+pub const ALL: &[(&str, Target)] = &[
     ("door", door::run),
     ("views", views::run),
     ("splicer", splicer::run),
