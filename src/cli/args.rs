@@ -42,6 +42,17 @@ pub enum Command {
     },
     /// Print the version.
     Version,
+    /// The agent on a simulated AWS, for a first look: no configuration, no account.
+    #[cfg(all(feature = "aws", feature = "simulator"))]
+    Demo(super::demo::DemoArgs),
+    /// The simulated AWS alone, for tests.
+    #[cfg(all(feature = "aws", feature = "simulator"))]
+    #[command(hide = true)]
+    Simulator(super::demo::SimulatorArgs),
+    /// What a configuration needs of AWS.
+    #[cfg(feature = "aws")]
+    #[command(subcommand)]
+    Aws(AwsCommand),
     /// Ask a running agent how it is.
     Status {
         /// Its admin listener.
@@ -54,6 +65,17 @@ pub enum Command {
         endpoint: String,
         #[arg(long, value_enum, default_value_t = super::status::Format::Text)]
         format: super::status::Format,
+    },
+}
+
+/// `aws`.
+#[cfg(feature = "aws")]
+#[derive(Clone, Debug, Subcommand)]
+pub enum AwsCommand {
+    /// Print the least IAM policy for the AWS receivers of a configuration.
+    IamPolicy {
+        #[command(flatten)]
+        config: ConfigArgs,
     },
 }
 

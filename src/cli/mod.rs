@@ -4,6 +4,10 @@
 //! and the environment of that image) and `/healthcheck`.
 
 mod args;
+#[cfg(feature = "aws")]
+mod aws;
+#[cfg(all(feature = "aws", feature = "simulator"))]
+mod demo;
 mod describe;
 mod healthcheck;
 mod output;
@@ -103,6 +107,14 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::PrintConfig(args)) => describe::print_config(&args, &invocation, &environment, REGISTRY),
         Some(Command::Components { format }) => describe::components(format, REGISTRY),
         Some(Command::Version) => describe::version(),
+        #[cfg(all(feature = "aws", feature = "simulator"))]
+        Some(Command::Demo(args)) => demo::demo(&args),
+        #[cfg(all(feature = "aws", feature = "simulator"))]
+        Some(Command::Simulator(args)) => demo::simulator(&args),
+        #[cfg(feature = "aws")]
+        Some(Command::Aws(args::AwsCommand::IamPolicy { config })) => {
+            aws::print_iam_policy(&invocation.inputs(&config, &environment), &environment)
+        }
         Some(Command::Status { endpoint, format }) => status::status(&endpoint, format),
     }
 }

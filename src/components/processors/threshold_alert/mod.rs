@@ -203,7 +203,10 @@ impl ThresholdAlert {
                     for point in data.points() {
                         let point = point?;
                         let Point::Number(number) = point else { continue };
-                        newest = newest.max(point.time_unix_nano()?);
+                        // A point without a period says when it was made, not how far the data has come.
+                        if point.start_time_unix_nano()? > 0 {
+                            newest = newest.max(point.time_unix_nano()?);
+                        }
                         let value = number.value()?.map(|value| value.as_f64());
                         let Some(value) = value.filter(|_| watched) else {
                             continue;
