@@ -1,0 +1,162 @@
+//! What tests of the whole process share: the agent as a child process, and a client of its HTTP ports.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// How long anything of a test may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Ports that nobody holds now. Held together while they are picked, so that they differ.
+pub fn free_ports(count: usize) -> Vec<u16> {
+    let held: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    held.iter()
+        .map(|listener| listener.local_addr().unwrap().port())
+        .collect()
+}
+
+/// The real binary with a configuration file of its own. Killed when it is dropped.
+pub struct Agent {
+    child: Child,
+    lines: Receiver<String>,
+    folder: TempDir,
+    seen: Vec<String>,
+}
+
+impl Agent {
+    /// Starts it and returns at once.
+    pub fn spawn(config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.yaml");
+        fs::write(&path, config).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_radiosonde"))
+            .arg("--config")
+            .arg(&path)
+            .env("HOME", folder.path())
+            .env_remove("XDG_STATE_HOME")
+            .env_remove("STATE_DIRECTORY")
+            .env_remove("RADIOSONDE_STATE_DIR")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = child.stderr.take().unwrap();
+        let (sender, lines) = sync_channel(10_000);
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Self {
+            child,
+            lines,
+            folder,
+            seen: Vec::new(),
+        }
+    }
+
+    /// Starts it and waits until it takes data.
+    pub fn ready(config: &str) -> Self {
+        let mut agent = Self::spawn(config);
+        agent.wait_for("Everything is ready. Begin running and processing data.");
+        agent
+    }
+
+    /// Waits for a log line that contains `text`.
+    pub fn wait_for(&mut self, text: &str) {
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    self.seen.push(line);
+                    if self.seen.last().is_some_and(|line| line.contains(text)) {
+                        return;
+                    }
+                }
+                Err(error) => panic!("no line with {text:?} ({error}); it said:\n{}", self.seen.join("\n")),
+            }
+        }
+    }
+
+    /// Replaces the configuration file.
+    pub fn rewrite(&self, config: &str) {
+        fs::write(self.folder.path().join("config.yaml"), config).unwrap();
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        nix::sys::signal::kill(pid, signal).unwrap();
+    }
+
+    /// Waits for the end and gives the exit code.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        let deadline = PATIENCE.as_millis() / 20;
+        for _ in 0..deadline {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                self.seen.extend(self.lines.iter());
+                return status.code();
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        panic!("it does not end; it said:\n{}", self.seen.join("\n"));
+    }
+
+    /// Everything it said so far that was waited for.
+    pub fn said(&self) -> String {
+        self.seen.join("\n")
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _gone = self.child.wait();
+    }
+}
+
+/// Status and body of one HTTP/1.1 request.
+pub fn http(port: u16, method: &str, path: &str, content_type: &str, body: &[u8]) -> std::io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: localhost:{port}\r\nconnection: close\r\ncontent-type: {content_type}\r\n\
+         content-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let code = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+    let body = answer
+        .split_once("\r\n\r\n")
+        .map_or(String::new(), |(_, body)| body.to_owned());
+    Ok((code, body))
+}
+
+/// The sum of all series of a metric in Prometheus text.
+pub fn sum_of(metrics: &str, name: &str) -> f64 {
+    let is_own = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+    let values = metrics
+        .lines()
+        .filter(is_own)
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    values.sum()
+}
+
+/// A file below the agent's folder.
+pub fn file(agent: &Agent, name: &str) -> PathBuf {
+    agent.path().join(name)
+}
