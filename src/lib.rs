@@ -1,7 +1,7 @@
 //! Radiosonde: one binary that takes telemetry in, works on it in pipelines and sends it on.
 //!
 //! Start with `src/ARCHITECTURE.md`. The modules below stand in the order of their layers: each may use only those
-//! above it in this list (`tests/layering.rs` holds them to it).
+//! above it in this list (`tests/house.rs` holds them to it).
 
 pub mod wire;
 
