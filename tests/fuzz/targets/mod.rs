@@ -6,6 +6,7 @@
 
 pub mod door;
 pub mod json;
+pub mod ottl;
 pub mod splicer;
 pub mod views;
 
@@ -18,4 +19,5 @@ pub const ALL: &[(&str, Target)] = &[
     ("views", views::run),
     ("splicer", splicer::run),
     ("json", json::run),
+    ("ottl", ottl::run),
 ];
