@@ -1,6 +1,5 @@
 //! `validate`, `print-config`, `components`, `version`: they read and print, and start nothing.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use serde_json::json;

@@ -93,8 +93,3 @@ impl Node {
         }
     }
 }
-
-/// The entry of `key`.
-pub(crate) fn find<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Entry> {
-    entries.iter().find(|entry| entry.key == key)
-}

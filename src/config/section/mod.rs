@@ -84,6 +84,16 @@ impl Section {
         }
     }
 
+    /// Reports an error unless this is a map, or nothing; says whether it is.
+    pub fn require_map(&self) -> bool {
+        let is_map = self.is_map_like();
+        if !is_map {
+            let found = read::describe(self.frozen.slot(self.node));
+            self.error(format!("expected a map, found {found}"));
+        }
+        is_map
+    }
+
     /// Nothing stands here: `key:`, `~` or `null`.
     pub fn is_null(&self) -> bool {
         match &self.frozen.slot(self.node).content {

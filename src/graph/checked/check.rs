@@ -99,6 +99,10 @@ fn check_section<'a>(entry: &mut Declared<'a>, registry: &[&'a dyn Factory]) {
         let message = format!("\"{type_name}\" is the old name of \"{}\"", factory.type_name());
         entry.section.warn_on_key(message);
     }
+    if !entry.section.require_map() {
+        entry.section.take_all();
+        return;
+    }
     let plan = factory.check(&entry.section);
     entry.section.report_untaken();
     match plan {

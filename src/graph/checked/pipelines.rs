@@ -33,6 +33,9 @@ impl<'a> Reader<'a> {
             service.error("the key \"pipelines\" is missing");
             return Vec::new();
         };
+        if !pipelines.require_map() {
+            return Vec::new();
+        }
         let mut placed = Vec::new();
         for key in pipelines.keys() {
             if let Some(section) = pipelines.take(&key)
@@ -49,6 +52,9 @@ impl<'a> Reader<'a> {
     }
 
     fn pipeline(&self, key: &str, section: &Section) -> Option<PipelineInfo> {
+        if !section.require_map() {
+            return None;
+        }
         let signal = read_signal(key, section);
         let receivers = self.references(section, Role::Receiver, signal);
         let processors = self.references(section, Role::Processor, signal);
