@@ -258,6 +258,10 @@ fn span(index: u64, method: &str, random: &mut Random) -> Span {
             number("thread.id", random.below(400)),
             text("enduser.id", format!("{:016x}", random.next())),
             text("db.query.summary", "SELECT orders JOIN items"),
+            text(
+                "db.query.text",
+                "SELECT o.id, o.total FROM orders o JOIN items i ON i.oid = o.id",
+            ),
         ],
         events: vec![span::Event {
             time_unix_nano: begin + 1000,

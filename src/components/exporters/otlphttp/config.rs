@@ -48,6 +48,13 @@ struct CompressionParams {
     level: Option<i32>,
 }
 
+/// `encoding`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    Protobuf,
+    Json,
+}
+
 /// Where one signal goes.
 #[derive(Clone, Debug)]
 pub struct Address {
@@ -60,6 +67,7 @@ pub struct Address {
 pub struct Config {
     /// By signal; `None` where nothing says where that signal goes.
     pub addresses: [Option<Address>; 3],
+    pub encoding: Encoding,
     /// Algorithm, level, and its name in `content-encoding`.
     pub compression: Option<(Compression, Option<i32>, &'static str)>,
     pub tls: ClientTls,
@@ -98,7 +106,6 @@ impl Config {
         if section.take("profiles_endpoint").is_some() {
             section.warn_at("profiles_endpoint", "has no effect: there are no profiles here");
         }
-        check_encoding(section, &keys.encoding);
         let delivery = delivery_config::read(section, default_delivery());
         let some = |duration: Option<GoDuration>| duration.map(|value| value.0).filter(|value| !value.is_zero());
         let bytes = |size: Option<ByteSize>| {
@@ -107,6 +114,7 @@ impl Config {
         };
         Some(Self {
             addresses: read_addresses(section, &keys)?,
+            encoding: read_encoding(section, &keys.encoding),
             compression: read_compression(section, keys.compression.as_deref()),
             tls: ClientTls::read(section),
             proxies: read_proxy(section, keys.proxy_url.reveal()),
@@ -224,14 +232,17 @@ fn basic_auth(url: &Url) -> Option<HeaderValue> {
     Some(value)
 }
 
-fn check_encoding(section: &Section, name: &str) {
+fn read_encoding(section: &Section, name: &str) -> Encoding {
     match name {
-        "" | "proto" => {}
-        "json" => section.error_at("encoding", "`json` is not built yet"),
-        other => section.error_at(
-            "encoding",
-            format!("unknown encoding {other:?}; known are proto and json"),
-        ),
+        "" | "proto" => Encoding::Protobuf,
+        "json" => Encoding::Json,
+        other => {
+            section.error_at(
+                "encoding",
+                format!("unknown encoding {other:?}; known are proto and json"),
+            );
+            Encoding::Protobuf
+        }
     }
 }
 

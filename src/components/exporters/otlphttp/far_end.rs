@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
+use smallvec::smallvec;
 use tonic::Code;
 
 use super::super::answer::Rejections;
-use super::config::{Address, Config, ProxySource};
+use super::config::{Address, Config, Encoding, ProxySource};
 use crate::component::{BoxFuture, BuildContext, Clock, Refused, Stage};
 use crate::net::client::chunks::gather;
 use crate::net::client::dial::Dialer;
@@ -23,6 +24,7 @@ pub struct FarEnd {
     client: HttpClient,
     /// By signal: where to, and the headers.
     targets: [Option<(Address, HeaderMap)>; 3],
+    encoding: Encoding,
     compressor: Option<Compressor>,
     rejections: Rejections,
     clock: Arc<dyn Clock>,
@@ -65,6 +67,7 @@ impl FarEnd {
                 .addresses
                 .each_ref()
                 .map(|address| address.as_ref().map(with_headers)),
+            encoding: config.encoding,
             compressor,
             rejections: Rejections::new(context),
             clock: Arc::clone(&context.clock),
@@ -109,7 +112,16 @@ impl FarEnd {
     }
 
     async fn body(&self, batch: Batch) -> Result<Vec<Bytes>, Refused> {
-        let parts = batch.into_parts();
+        let parts = match self.encoding {
+            Encoding::Protobuf => batch.into_parts(),
+            Encoding::Json => {
+                let json = batch.to_json();
+                // The door looked no deeper than the items; what is broken below them shows here.
+                let json =
+                    json.map_err(|problem| Refused::permanent(format!("cannot be written as JSON: {problem}")))?;
+                smallvec![Bytes::from(json)]
+            }
+        };
         let Some(compressor) = &self.compressor else {
             return Ok(gather(&[], &parts));
         };
@@ -156,7 +168,13 @@ fn request_headers(config: &Config, address: &Address) -> HeaderMap {
             headers.append(name.clone(), value.clone());
         }
     }
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(match config.encoding {
+            Encoding::Protobuf => "application/x-protobuf",
+            Encoding::Json => "application/json",
+        }),
+    );
     if let Some((_, _, name)) = config.compression {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
     }

@@ -97,6 +97,31 @@ async fn parts_arrive_as_one_body_byte_for_byte_with_every_compression() {
 }
 
 #[tokio::test]
+async fn json_is_what_the_bytes_say() {
+    let peer = Peer::start(|_| Reply::http(200)).await;
+    let exporter = plain(&peer, "encoding: json");
+    // One span named "x" below empty resource and scope.
+    let bytes = Bytes::from_static(b"\x0a\x07\x12\x05\x12\x03\x2a\x01x");
+    exporter.send(batch(Signal::Traces, smallvec![bytes])).await.unwrap();
+    let request = &peer.requests()[0];
+    assert_eq!(request.header("content-type"), "application/json");
+    let json: serde_json::Value = serde_json::from_slice(&body(request)).unwrap();
+    assert_eq!(json["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["name"], "x");
+}
+
+#[tokio::test]
+async fn what_is_broken_below_the_items_is_refused_for_good_as_json() {
+    let peer = Peer::start(|_| Reply::http(200)).await;
+    let exporter = plain(&peer, "encoding: json");
+    let bytes = Bytes::from_static(b"\x0a\x07\x12\x05\x12\x03\x2a\x7fx");
+    let refused = exporter
+        .send(batch(Signal::Traces, smallvec![bytes]))
+        .await
+        .unwrap_err();
+    assert!(refused.permanent, "{refused}");
+}
+
+#[tokio::test]
 async fn a_signal_goes_below_the_endpoint_or_to_its_own_verbatim() {
     let peer = Peer::start(|_| Reply::http(200)).await;
     let exporter = exporter(&format!(
