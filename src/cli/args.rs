@@ -58,6 +58,7 @@ pub enum Command {
         /// Its admin listener.
         #[arg(
             long = "url",
+            visible_alias = "endpoint",
             env = "RADIOSONDE_URL",
             value_name = "HOST:PORT",
             default_value = "localhost:4320"

@@ -94,8 +94,24 @@ fn data_goes_through_and_the_accounting_closes() {
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
     assert_eq!(status["ready"], true);
     assert_eq!(get(ports[1], "/").0, 200);
+    let (code, said) = status_command(ports[2]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("pipeline traces: otlp > batch > nop"), "{said}");
     agent.signal(Signal::SIGTERM);
     assert_eq!(agent.exit_code(), Some(0), "{}", agent.said());
+    assert_eq!(status_command(ports[2]).0, Some(3), "nobody answers any more");
+}
+
+fn status_command(port: u16) -> (Option<i32>, String) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_radiosonde"));
+    let output = command
+        .args(["status", "--endpoint", &format!("127.0.0.1:{port}")])
+        .output()
+        .unwrap();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+    )
 }
 
 #[test]
