@@ -58,6 +58,7 @@ pub fn check(document: &Document, registry: &[&dyn Factory]) -> Result<Checked, 
 
 /// Checks the sections of one kind.
 fn declare<'a>(kind: ComponentKind, section: &Section, registry: &[&'a dyn Factory], declared: &mut Vec<Declared<'a>>) {
+    section.require_map();
     for key in section.keys() {
         let Some(component) = section.take(&key) else { continue };
         if let Some(problem) = id::problem_with(&key) {
