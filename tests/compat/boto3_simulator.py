@@ -147,7 +147,7 @@ def compare_with_moto(ours):
 def sts(url):
     client = boto3.client("sts", endpoint_url=url, **KEYS)
     check(client.get_caller_identity()["Account"] == "111122223333", "account")
-    refused(client.assume_role, "AccessDenied", RoleArn="arn:aws:iam::444455556666:role/none", RoleSessionName="x")
+    refused(client.assume_role, "AccessDenied", RoleArn="arn:aws:iam::444455556666:role/none", RoleSessionName="compat")
 
 
 def main():
