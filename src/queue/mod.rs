@@ -15,6 +15,8 @@ pub mod fake_fs;
 pub mod fs;
 mod joined;
 mod limited_log;
+#[cfg(test)]
+mod model_tests;
 mod recovering;
 mod sender;
 pub mod spill;

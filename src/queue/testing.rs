@@ -94,6 +94,11 @@ impl FarEnd {
         *self.afterwards.lock().unwrap() = afterwards;
     }
 
+    /// Does this once, before anything else.
+    pub fn next(&self, act: Act) {
+        self.script.lock().unwrap().push_back(act);
+    }
+
     /// Refuses for good whatever holds one of these spans.
     pub fn refuse_spans(&self, ids: impl IntoIterator<Item = u64>) {
         self.poison.lock().unwrap().extend(ids);

@@ -172,7 +172,7 @@ impl Spill {
             files: files.into(),
             current: None,
             lost: 0,
-            _lock: lock,
+            lock: Arc::from(lock),
         }))
     }
 }
@@ -186,7 +186,7 @@ pub struct Recovery {
     current: Option<(Reader, Arc<OpenFile>)>,
     /// Items of records that were damaged, not yet taken by [`Recovery::take_lost`].
     lost: u64,
-    _lock: Box<dyn FsLock>,
+    lock: Arc<dyn FsLock>,
 }
 
 /// A record of a file, and the file that may go when it has been answered for.
@@ -237,6 +237,7 @@ impl Recovery {
                         name,
                         open: AtomicUsize::new(1),
                         damaged: AtomicBool::new(false),
+                        _lock: Arc::clone(&self.lock),
                     };
                     self.current = Some((reader, Arc::new(file)));
                     return Some(());
@@ -257,6 +258,8 @@ pub struct OpenFile {
     name: String,
     open: AtomicUsize,
     damaged: AtomicBool,
+    /// Held until the file is gone: at the next look its records on their way must not be read a second time.
+    _lock: Arc<dyn FsLock>,
 }
 
 impl OpenFile {
