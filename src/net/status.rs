@@ -62,13 +62,16 @@ impl Status {
             Some(Code::Ok) | None => Code::Unavailable,
             Some(code) => code,
         };
-        // Refusals of our own (memory, queue) always say when to come back; a far end's answer passes as it is.
-        let ours = refused.code.is_none() && !refused.permanent;
+        // Refusals of our own (memory, queue) always say when to come back; a far end's answer passes as it is. But
+        // RESOURCE_EXHAUSTED without a delay is final to a gRPC client (OTLP specification, "Throttling"), so one that
+        // may be offered again, an HTTP 429 for instance, needs a delay.
+        let ours = refused.code.is_none();
+        let needs_delay = !refused.permanent && (ours || code == Code::ResourceExhausted);
         Self {
             code,
             http: http_code(code),
             message: refused.message.clone(),
-            retry_after: refused.retry_after.or(ours.then_some(DEFAULT_DELAY)),
+            retry_after: refused.retry_after.or(needs_delay.then_some(DEFAULT_DELAY)),
         }
     }
 

@@ -16,13 +16,19 @@ use prost::Message;
 use tokio::net::TcpListener;
 use tonic::{Code, Status};
 
-use crate::support::{Agent, free_port};
+use crate::support::{Agent, free_ports};
 
 /// What the far end answers next.
 #[derive(Clone)]
 enum Answer {
-    Grpc { code: i32, retry_after: Option<u64> },
-    Http { status: u16, retry_after: Option<&'static str> },
+    Grpc {
+        code: i32,
+        retry_after: Option<u64>,
+    },
+    Http {
+        status: u16,
+        retry_after: Option<&'static str>,
+    },
 }
 
 struct FarEnd {
@@ -35,7 +41,10 @@ impl FarEnd {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let answer = Arc::new(Mutex::new(Answer::Grpc { code: 0, retry_after: None }));
+        let answer = Arc::new(Mutex::new(Answer::Grpc {
+            code: 0,
+            retry_after: None,
+        }));
         let mut tasks = tokio::task::JoinSet::new();
         let shared = Arc::clone(&answer);
         tasks.spawn(async move {
@@ -49,7 +58,11 @@ impl FarEnd {
                 });
             }
         });
-        Self { address, answer, _tasks: tasks }
+        Self {
+            address,
+            answer,
+            _tasks: tasks,
+        }
     }
 
     fn answers(&self, answer: Answer) {
@@ -77,12 +90,16 @@ async fn answer_one(
             // An empty ExportTraceServiceResponse, then trailers.
             let message = Full::new(Bytes::from_static(&[0, 0, 0, 0, 0]));
             *response.body_mut() = message.with_trailers(std::future::ready(Some(Ok(trailers)))).boxed();
-            response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+            response
+                .headers_mut()
+                .insert("content-type", HeaderValue::from_static("application/grpc"));
         }
         Answer::Http { status, retry_after } => {
             *response.status_mut() = StatusCode::from_u16(status).unwrap();
             if let Some(text) = retry_after {
-                response.headers_mut().insert("retry-after", HeaderValue::from_static(text));
+                response
+                    .headers_mut()
+                    .insert("retry-after", HeaderValue::from_static(text));
             }
         }
     }
@@ -109,9 +126,15 @@ fn retry_info(code: i32, seconds: u64) -> HeaderValue {
         #[prost(message, optional, tag = "1")]
         delay: Option<prost_types::Duration>,
     }
-    let delay = prost_types::Duration { seconds: seconds as i64, nanos: 0 };
+    let delay = prost_types::Duration {
+        seconds: seconds as i64,
+        nanos: 0,
+    };
     let value = RetryInfo { delay: Some(delay) }.encode_to_vec();
-    let details = vec![Any { type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(), value }];
+    let details = vec![Any {
+        type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
+        value,
+    }];
     let bytes = RpcStatus { code, details }.encode_to_vec();
     use base64::Engine;
     HeaderValue::try_from(base64::engine::general_purpose::STANDARD_NO_PAD.encode(bytes)).unwrap()
@@ -124,15 +147,22 @@ fn one_span() -> ExportTraceServiceRequest {
         name: "one".to_owned(),
         ..Span::default()
     };
-    let scope = ScopeSpans { spans: vec![span], ..ScopeSpans::default() };
+    let scope = ScopeSpans {
+        spans: vec![span],
+        ..ScopeSpans::default()
+    };
     ExportTraceServiceRequest {
-        resource_spans: vec![ResourceSpans { scope_spans: vec![scope], ..ResourceSpans::default() }],
+        resource_spans: vec![ResourceSpans {
+            scope_spans: vec![scope],
+            ..ResourceSpans::default()
+        }],
     }
 }
 
 /// An agent without queue and retry, so that the client sees what the far end says.
-async fn agent(exporter: &str) -> (Agent, u16, u16) {
-    let (grpc, http) = (free_port(), free_port());
+fn agent(exporter: &str) -> (Agent, u16, u16) {
+    let ports = free_ports(2);
+    let (grpc, http) = (ports[0], ports[1]);
     let config = format!(
         r#"
 receivers:
@@ -145,7 +175,7 @@ service:
 "#,
         name = exporter.trim_start_matches('{').split(':').next().unwrap().trim(),
     );
-    (Agent::start(&config, &[grpc, http]).await, grpc, http)
+    (Agent::ready(&config), grpc, http)
 }
 
 async fn export_grpc(port: u16) -> Result<(), Status> {
@@ -155,13 +185,18 @@ async fn export_grpc(port: u16) -> Result<(), Status> {
     client.ready().await.unwrap();
     let path = http::uri::PathAndQuery::from_static("/opentelemetry.proto.collector.trace.v1.TraceService/Export");
     let codec = tonic_prost::ProstCodec::<ExportTraceServiceRequest, ExportTraceServiceResponse>::default();
-    client.unary(tonic::Request::new(one_span()), path, codec).await.map(drop)
+    client
+        .unary(tonic::Request::new(one_span()), path, codec)
+        .await
+        .map(drop)
 }
 
 /// Status and Retry-After.
 async fn export_http(port: u16) -> (u16, Option<String>) {
     let socket = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket))
+        .await
+        .unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(async move {
         let _ = connection.await;
@@ -172,7 +207,10 @@ async fn export_http(port: u16) -> (u16, Option<String>) {
         .body(Full::new(Bytes::from(one_span().encode_to_vec())))
         .unwrap();
     let answer = sender.send_request(request).await.unwrap();
-    let retry_after = answer.headers().get("retry-after").map(|value| value.to_str().unwrap().to_owned());
+    let retry_after = answer
+        .headers()
+        .get("retry-after")
+        .map(|value| value.to_str().unwrap().to_owned());
     (answer.status().as_u16(), retry_after)
 }
 
@@ -202,24 +240,33 @@ async fn all_grpc_codes_of_a_far_end_pass_through_in_both_protocols() {
         r#"{{otlp: {{endpoint: "{}", tls: {{insecure: true}}, sending_queue: {{enabled: false}}, retry_on_failure: {{enabled: false}}}}}}"#,
         far.address
     );
-    let (agent, grpc, http) = agent(&exporter).await;
+    let (mut agent, grpc, http) = agent(&exporter);
     for number in 0..=16 {
         let code = Code::from_i32(number);
-        far.answers(Answer::Grpc { code: number, retry_after: None });
-        let seen = export_grpc(grpc).await.map_or_else(|status| status.code(), |()| Code::Ok);
+        far.answers(Answer::Grpc {
+            code: number,
+            retry_after: None,
+        });
+        let seen = export_grpc(grpc)
+            .await
+            .map_or_else(|status| status.code(), |()| Code::Ok);
         assert_eq!(seen, code, "gRPC client, far end says {code:?}");
         let (status, _) = export_http(http).await;
         assert_eq!(status, http_of(code), "HTTP client, far end says {code:?}");
     }
     // The delay passes through, too.
     for code in [Code::ResourceExhausted, Code::Unavailable] {
-        far.answers(Answer::Grpc { code: code as i32, retry_after: Some(7) });
+        far.answers(Answer::Grpc {
+            code: code as i32,
+            retry_after: Some(7),
+        });
         let status = export_grpc(grpc).await.unwrap_err();
         assert_eq!(status.code(), code);
         assert!(!status.details().is_empty(), "RetryInfo is in the details");
         assert_eq!(export_http(http).await, (http_of(code), Some("7".to_owned())));
     }
-    agent.stop().await;
+    agent.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(agent.exit_code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -229,28 +276,41 @@ async fn http_statuses_of_a_far_end_stay_retryable_or_final_in_both_protocols() 
         r#"{{otlphttp: {{endpoint: "http://{}", sending_queue: {{enabled: false}}, retry_on_failure: {{enabled: false}}}}}}"#,
         far.address
     );
-    let (agent, grpc, http) = agent(&exporter).await;
+    let (mut agent, grpc, http) = agent(&exporter);
     for status in [200, 202, 204] {
-        far.answers(Answer::Http { status, retry_after: None });
+        far.answers(Answer::Http {
+            status,
+            retry_after: None,
+        });
         assert!(export_grpc(grpc).await.is_ok(), "{status} is success");
         assert_eq!(export_http(http).await.0, 200, "{status} is success");
     }
     for status in [429, 502, 503, 504] {
-        far.answers(Answer::Http { status, retry_after: Some("9") });
+        far.answers(Answer::Http {
+            status,
+            retry_after: Some("9"),
+        });
         let seen = export_grpc(grpc).await.unwrap_err();
-        let retryable = matches!(seen.code(), Code::Unavailable | Code::ResourceExhausted) && !seen.details().is_empty();
+        let retryable =
+            matches!(seen.code(), Code::Unavailable | Code::ResourceExhausted) && !seen.details().is_empty();
         assert!(retryable, "gRPC client, {status}: {seen:?}");
         let (seen, after) = export_http(http).await;
         assert!(matches!(seen, 429 | 502 | 503 | 504), "HTTP client, {status}: {seen}");
         assert_eq!(after.as_deref(), Some("9"));
         // Without a delay from the far end a client must still be able to tell that it may try again.
-        far.answers(Answer::Http { status, retry_after: None });
+        far.answers(Answer::Http {
+            status,
+            retry_after: None,
+        });
         let seen = export_grpc(grpc).await.unwrap_err();
         let retryable = seen.code() == Code::Unavailable || !seen.details().is_empty();
         assert!(retryable, "gRPC client, {status} without a delay: {seen:?}");
     }
     for status in [400, 401, 403, 404, 405, 408, 413, 415, 500, 501] {
-        far.answers(Answer::Http { status, retry_after: None });
+        far.answers(Answer::Http {
+            status,
+            retry_after: None,
+        });
         let seen = export_grpc(grpc).await.unwrap_err().code();
         let retried = matches!(
             seen,
@@ -263,7 +323,11 @@ async fn http_statuses_of_a_far_end_stay_retryable_or_final_in_both_protocols() 
         );
         assert!(!retried, "gRPC client, {status} is final, got {seen:?}");
         let (seen, _) = export_http(http).await;
-        assert!((400..=500).contains(&seen) && seen != 429, "HTTP client, {status} is final, got {seen}");
+        assert!(
+            (400..=500).contains(&seen) && seen != 429,
+            "HTTP client, {status} is final, got {seen}"
+        );
     }
-    agent.stop().await;
+    agent.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(agent.exit_code(), Some(0));
 }
