@@ -4,7 +4,9 @@
 // Each fuzz binary uses one of them.
 #![allow(dead_code)]
 
+pub mod codec;
 pub mod door;
+pub mod grpc_frame;
 pub mod json;
 pub mod ottl;
 pub mod splicer;
@@ -20,4 +22,6 @@ pub const ALL: &[(&str, Target)] = &[
     ("splicer", splicer::run),
     ("json", json::run),
     ("ottl", ottl::run),
+    ("codec", codec::run),
+    ("grpc_frame", grpc_frame::run),
 ];
