@@ -3,6 +3,8 @@
 //!
 //! `UPDATE_EXPECTED=1 cargo test --test configs` writes the `.expected` files anew; read the difference.
 
+#![allow(clippy::unwrap_used)] // All of it is test code; helpers may fail a test too.
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

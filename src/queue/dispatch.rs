@@ -27,7 +27,7 @@ pub struct Shared {
     /// What the drain could not send.
     pub unsent: Mutex<Vec<Piece>>,
     /// What of an earlier run's files was not read when the drain came.
-    pub unread: Mutex<Option<Recovery>>,
+    pub unread: Mutex<Option<Box<Recovery>>>,
 }
 
 /// What a dispatcher works with.

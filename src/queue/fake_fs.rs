@@ -187,7 +187,7 @@ impl FsFile for FakeFile {
         Ok(())
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         drop(self.fs.call()?);
         Ok(self.content.lock().unwrap().now.len() as u64)
     }

@@ -18,7 +18,7 @@ pub trait FsFile: Send + Sync {
     /// Returns when the content is on the disk.
     fn sync(&mut self) -> io::Result<()>;
     /// Length in bytes.
-    fn len(&self) -> io::Result<u64>;
+    fn length(&self) -> io::Result<u64>;
 }
 
 /// Released on drop.
@@ -117,7 +117,7 @@ impl FsFile for RealFile {
         self.0.sync_all()
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
 }

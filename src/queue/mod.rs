@@ -254,13 +254,13 @@ impl Queued {
     }
 
     /// Writes down what could not be sent; what cannot be written either is lost, counted and said.
-    async fn leave(&self, unsent: Vec<Piece>, unread: Option<Recovery>) {
+    async fn leave(&self, unsent: Vec<Piece>, unread: Option<Box<Recovery>>) {
         let shared = &self.shared;
         let batches: Vec<Batch> = unsent.iter().map(|piece| piece.batch.clone()).collect();
         let items: usize = batches.iter().map(Batch::items).sum();
         let spill = Arc::clone(&self.spill);
         let mut unread = unread;
-        let writing = tokio::task::spawn_blocking(move || spill.store(&batches, unread.as_mut()));
+        let writing = tokio::task::spawn_blocking(move || spill.store(&batches, unread.as_deref_mut()));
         let error = match writing.await {
             Ok(Ok(())) => {
                 tracing::warn!(

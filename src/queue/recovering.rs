@@ -19,7 +19,7 @@ pub struct Recovering {
 
 enum State {
     Looking(Instant),
-    Reading(Recovery),
+    Reading(Box<Recovery>),
 }
 
 impl Recovering {
@@ -78,7 +78,7 @@ impl Recovering {
         }
     }
 
-    fn report_end(&self, mut recovery: Recovery) {
+    fn report_end(&self, mut recovery: Box<Recovery>) {
         let lost = recovery.take_lost();
         if lost > 0 {
             self.counts.corrupt(lost);
@@ -90,7 +90,7 @@ impl Recovering {
     }
 
     /// What was not read yet, for the next start.
-    pub fn into_rest(self) -> Option<Recovery> {
+    pub fn into_rest(self) -> Option<Box<Recovery>> {
         match self.state {
             State::Looking(_) => None,
             State::Reading(recovery) => Some(recovery),
@@ -103,9 +103,9 @@ fn look_later() -> State {
 }
 
 /// Reads one record off the runtime.
-async fn read(mut recovery: Recovery) -> Option<(Recovery, Option<Recovered>)> {
+async fn read(mut recovery: Box<Recovery>) -> Option<(Box<Recovery>, Option<Recovered>)> {
     let reading = tokio::task::spawn_blocking(move || {
-        let recovered = recovery.next();
+        let recovered = recovery.next_record();
         (recovery, recovered)
     });
     // A failed task took the files with it unread: they are still there at the next look.

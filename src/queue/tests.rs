@@ -409,7 +409,7 @@ async fn keeps_tenants_apart_and_only_their_key_survives() {
     }
     running.stop(soon()).await;
     let mut taken = far_end.taken();
-    taken.sort_by_key(|batch| ids(batch));
+    taken.sort_by_key(ids);
     assert_eq!(taken.iter().map(ids).collect::<Vec<_>>(), [[0, 2], [1, 3]]);
     let origin = taken[0].origin();
     assert_eq!(origin.metadata_values("x-tenant"), [Box::<str>::from("a")]);

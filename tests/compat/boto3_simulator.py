@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """boto3 against the simulated AWS, and moto as a second opinion on the shape of DescribeTable.
 
-usage: boto3_simulator.py RADIOSONDE
-Starts `RADIOSONDE simulator`, asks it what the receivers ask, and compares with /_sim/truth. boto3 speaks awsJson1.0 to
+usage: boto3_simulator.py [RADIOSONDE]
+Starts `radiosonde simulator`, asks it what the receivers ask, and compares with /_sim/truth. boto3 speaks awsJson1.0 to
 CloudWatch; the Rust tests cover the CBOR that the AWS SDK for Rust sends.
 """
 import json
@@ -11,6 +11,7 @@ import sys
 import urllib.request
 from datetime import datetime, timezone
 
+import agent
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
@@ -151,7 +152,7 @@ def sts(url):
 
 
 def main():
-    process = subprocess.Popen([sys.argv[1], "simulator", "--listen", "127.0.0.1:0", "--scenario", "demo", "--rate", "0"],
+    process = subprocess.Popen([sys.argv[1] if len(sys.argv) > 1 else agent.binary(), "simulator", "--listen", "127.0.0.1:0", "--scenario", "demo", "--rate", "0"],
                                stdout=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()

@@ -1,5 +1,7 @@
 //! What tests of the whole process share: the agent as a child process, and a client of its HTTP ports.
 
+#![allow(dead_code)] // Not every test crate that includes this uses all of it.
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

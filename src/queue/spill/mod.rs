@@ -49,7 +49,7 @@ pub enum Found {
     /// Nothing, or somebody else is reading it: look again later.
     NotYet,
     /// To be sent before anything else.
-    Records(Recovery),
+    Records(Box<Recovery>),
 }
 
 impl Spill {
@@ -124,7 +124,7 @@ impl Spill {
             items += batch.items() as u64;
         }
         if let Some((recovery, copied)) = rest {
-            while let Some(recovered) = recovery.next() {
+            while let Some(recovered) = recovery.next_record() {
                 file.append(&record::encode(seed, &self.id, items, &recovered.batch))?;
                 items += recovered.batch.items() as u64;
                 // Answered for once the copy is safe, not before.
@@ -165,7 +165,7 @@ impl Spill {
             // Never acknowledged: whoever wrote it has counted its items as lost.
             self.fs.remove(&dir.join(name))?;
         }
-        Ok(Found::Records(Recovery {
+        Ok(Found::Records(Box::new(Recovery {
             fs: Arc::clone(&self.fs),
             dir: dir.to_owned(),
             id: self.id.clone(),
@@ -173,7 +173,7 @@ impl Spill {
             current: None,
             lost: 0,
             lock: Arc::from(lock),
-        }))
+        })))
     }
 }
 
@@ -197,7 +197,7 @@ pub struct Recovered {
 
 impl Recovery {
     /// The next record of all files; `None` at the end. Blocks.
-    pub fn next(&mut self) -> Option<Recovered> {
+    pub fn next_record(&mut self) -> Option<Recovered> {
         loop {
             if self.current.is_none() {
                 self.open_next()?;

@@ -30,7 +30,7 @@ pub struct Reader {
 impl Reader {
     /// Starts at the first record. A damaged head costs nothing but the knowledge of the total.
     pub fn new(mut file: Box<dyn FsFile>, seed: Seed, id: &str) -> io::Result<Self> {
-        let len = file.len()?;
+        let len = file.length()?;
         let mut head = [0; HEAD_LEN];
         let total = match file.read_at(0, &mut head) {
             Ok(()) => record::decode_head(seed, &head),

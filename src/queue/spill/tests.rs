@@ -18,7 +18,7 @@ fn spill(fs: &FakeFs) -> Spill {
 
 fn records(spill: &Spill) -> Option<Recovery> {
     match spill.look().unwrap() {
-        Found::Records(recovery) => Some(recovery),
+        Found::Records(recovery) => Some(*recovery),
         Found::NotYet => None,
     }
 }
@@ -29,7 +29,7 @@ fn drain(spill: &Spill) -> (Vec<u64>, u64) {
         return (Vec::new(), 0);
     };
     let mut found = Vec::new();
-    while let Some(recovered) = recovery.next() {
+    while let Some(recovered) = recovery.next_record() {
         found.extend(ids(&recovered.batch));
         recovered.file.answered();
     }
@@ -52,9 +52,9 @@ fn what_is_left_comes_back_in_order_with_its_origin_and_the_file_goes() {
         .unwrap();
     let spill = spill(&fs);
     let mut recovery = records(&spill).unwrap();
-    let first = recovery.next().unwrap();
-    let second = recovery.next().unwrap();
-    assert!(recovery.next().is_none());
+    let first = recovery.next_record().unwrap();
+    let second = recovery.next_record().unwrap();
+    assert!(recovery.next_record().is_none());
     assert_eq!((ids(&first.batch), ids(&second.batch)), (vec![0, 1], vec![2, 3, 4]));
     let back = first.batch.origin();
     assert_eq!(
@@ -72,7 +72,7 @@ fn what_is_left_comes_back_in_order_with_its_origin_and_the_file_goes() {
 fn a_file_that_was_not_answered_for_is_sent_again() {
     let fs = FakeFs::default();
     spill(&fs).store(&[spans(0..2)], None).unwrap();
-    let recovered = records(&spill(&fs)).unwrap().next().unwrap();
+    let recovered = records(&spill(&fs)).unwrap().next_record().unwrap();
     drop(recovered);
     assert_eq!(drain(&spill(&fs)).0, [0, 1]);
 }
@@ -132,8 +132,8 @@ fn a_recovery_that_was_not_finished_is_carried_over_whole() {
     spill(&fs).store(&[spans([0]), spans([1]), spans([2])], None).unwrap();
     let first_run = spill(&fs);
     let mut recovery = records(&first_run).unwrap();
-    let sent = recovery.next().unwrap();
-    let unsent = recovery.next().unwrap();
+    let sent = recovery.next_record().unwrap();
+    let unsent = recovery.next_record().unwrap();
     sent.file.answered();
     first_run
         .store(&[unsent.batch.clone(), spans([7])], Some(&mut recovery))

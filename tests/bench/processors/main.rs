@@ -83,7 +83,7 @@ fn request() -> Vec<u8> {
             text("client.address", "192.0.2.17"),
             text(
                 "http.route",
-                if index % 10 == 0 {
+                if index.is_multiple_of(10) {
                     "/health"
                 } else {
                     "/api/v1/items/{id}"

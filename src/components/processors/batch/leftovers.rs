@@ -19,7 +19,7 @@ pub struct Leftovers {
     spill: Arc<Spill>,
     common: Arc<Common>,
     /// What of an earlier run's files was not handed on when the stop came.
-    unread: Mutex<Option<Recovery>>,
+    unread: Mutex<Option<Box<Recovery>>>,
     /// The record that was being offered then.
     untaken: Mutex<Option<crate::queue::spill::Recovered>>,
 }
@@ -63,11 +63,11 @@ impl Leftovers {
         }
     }
 
-    async fn hand_on_records(&self, mut recovery: Recovery) {
+    async fn hand_on_records(&self, mut recovery: Box<Recovery>) {
         tracing::info!(processor = %self.common.id, "handing on what an earlier run left");
         loop {
             let reading = tokio::task::spawn_blocking(move || {
-                let recovered = recovery.next();
+                let recovered = recovery.next_record();
                 (recovery, recovered)
             });
             // A failed task took the files with it unread: they are still there at the next look.
@@ -125,7 +125,7 @@ impl Leftovers {
         let mut batches: Vec<Batch> = untaken.iter().map(|recovered| recovered.batch.clone()).collect();
         batches.extend(unsent);
         let spill = Arc::clone(&self.spill);
-        let writing = tokio::task::spawn_blocking(move || spill.store(&batches, unread.as_mut()));
+        let writing = tokio::task::spawn_blocking(move || spill.store(&batches, unread.as_deref_mut()));
         let error = match writing.await {
             Ok(Ok(())) => {
                 if let Some(recovered) = untaken {
