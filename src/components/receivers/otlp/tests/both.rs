@@ -127,8 +127,15 @@ async fn refusals_pass_through_in_both_protocols_with_all_codes() {
     let table = [
         (Refused::permanent("bad data"), 13, 500, false),
         (Refused::retryable("sending queue is full"), 14, 503, true),
+        // Without a delay a gRPC client would take it as final.
         (
             Refused::retryable("slow down").with_code(Code::ResourceExhausted),
+            8,
+            429,
+            true,
+        ),
+        (
+            Refused::permanent("too much for good").with_code(Code::ResourceExhausted),
             8,
             429,
             false,
@@ -171,11 +178,11 @@ async fn refusals_pass_through_in_both_protocols_with_all_codes() {
     assert_eq!(harness.count("accepted_spans", "grpc"), 0);
     assert_eq!(
         harness.count("refused_spans", "grpc") + harness.count("failed_spans", "grpc"),
-        12
+        14
     );
     assert_eq!(
         harness.count("refused_spans", "http") + harness.count("failed_spans", "http"),
-        12
+        14
     );
 }
 
