@@ -146,7 +146,7 @@ def check_yaml():
     yamllint = tool("yamllint")
     if not yamllint:
         return skip("yamllint is not installed")
-    rules = "{extends: default, rules: {line-length: {max: 140}, document-start: disable, braces: disable, comments: disable, comments-indentation: disable}}"
+    rules = "{extends: default, rules: {line-length: {max: 160}, document-start: disable, braces: disable, comments: disable, comments-indentation: disable}}"
     done = subprocess.run([yamllint, "-d", rules, str(HERE), str(ROOT / "config")], capture_output=True, text=True)
     if done.returncode:
         finding(f"yamllint: {done.stdout.strip()}")
