@@ -1,7 +1,7 @@
 //! Admission by bytes: memory is asked for before it is used, and comes back when the last holder lets go.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -15,11 +15,36 @@ pub struct MemoryBudget(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
+    /// What counts: the configured limit, or the lowest of those set over it.
     limit: AtomicU64,
+    limits: Mutex<Limits>,
     used: AtomicU64,
-    /// Set by the sampler of the process' real memory: nothing is admitted while it is above zero.
+    /// Raised by each sampler of the process' real memory: nothing is admitted while it is above zero.
     closed: AtomicU64,
     freed: Notify,
+}
+
+#[derive(Debug)]
+struct Limits {
+    configured: u64,
+    /// By those who set them; each goes with its [`SetLimit`].
+    over: Vec<(u64, u64)>,
+    next: u64,
+}
+
+/// A limit in place of the configured one, until it is dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct SetLimit {
+    budget: MemoryBudget,
+    key: u64,
+}
+
+impl Drop for SetLimit {
+    fn drop(&mut self) {
+        self.budget
+            .change_limits(|limits| limits.over.retain(|(key, _)| *key != self.key));
+    }
 }
 
 impl MemoryBudget {
@@ -27,6 +52,11 @@ impl MemoryBudget {
     pub fn new(limit: u64) -> Self {
         Self(Arc::new(Shared {
             limit: AtomicU64::new(limit),
+            limits: Mutex::new(Limits {
+                configured: limit,
+                over: Vec::new(),
+                next: 0,
+            }),
             used: AtomicU64::new(0),
             closed: AtomicU64::new(0),
             freed: Notify::new(),
@@ -48,20 +78,48 @@ impl MemoryBudget {
         self.0.used.load(Ordering::Relaxed)
     }
 
-    /// Replaces the limit.
+    /// Replaces the configured limit.
     pub fn set_limit(&self, bytes: u64) {
-        self.0.limit.store(bytes, Ordering::Relaxed);
+        self.change_limits(|limits| limits.configured = bytes);
+    }
+
+    /// Puts a limit in place of the configured one (a `memory_limiter`); of several the lowest counts.
+    pub fn limit_by(&self, bytes: u64) -> SetLimit {
+        let mut key = 0;
+        self.change_limits(|limits| {
+            key = limits.next;
+            limits.next += 1;
+            limits.over.push((key, bytes));
+        });
+        SetLimit {
+            budget: self.clone(),
+            key,
+        }
+    }
+
+    fn change_limits(&self, change: impl FnOnce(&mut Limits)) {
+        let mut limits = self.0.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut limits);
+        let lowest = limits.over.iter().map(|(_, bytes)| *bytes).min();
+        self.0
+            .limit
+            .store(lowest.unwrap_or(limits.configured), Ordering::Relaxed);
+        drop(limits);
         self.0.freed.notify_waiters();
     }
 
-    /// Refuses every new permit until [`MemoryBudget::reopen`]: the outer fuse, pulled by the memory sampler.
+    /// Refuses every new permit until [`MemoryBudget::reopen`] was called as often as this: the outer fuse, pulled by
+    /// whoever samples the memory in use.
     pub fn close(&self) {
-        self.0.closed.store(1, Ordering::Relaxed);
+        self.0.closed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Admits again after [`MemoryBudget::close`].
+    /// Takes one [`MemoryBudget::close`] back.
     pub fn reopen(&self) {
-        self.0.closed.store(0, Ordering::Relaxed);
+        let _ = self
+            .0
+            .closed
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |closed| closed.checked_sub(1));
         self.0.freed.notify_waiters();
     }
 
@@ -185,6 +243,34 @@ mod tests {
         let waiting = budget.acquire(50, Duration::from_secs(1));
         let (granted, ()) = tokio::join!(waiting, async { drop(held) });
         assert_eq!(granted.unwrap().bytes(), 50);
+    }
+
+    #[test]
+    fn a_limit_that_was_set_goes_with_whoever_set_it() {
+        let budget = MemoryBudget::new(1000);
+        let first = budget.limit_by(100);
+        let second = budget.limit_by(300);
+        assert_eq!(budget.limit(), 100);
+        budget.set_limit(2000);
+        assert_eq!(budget.limit(), 100, "a reload does not undo it");
+        drop(first);
+        assert_eq!(budget.limit(), 300);
+        drop(second);
+        assert_eq!(budget.limit(), 2000);
+    }
+
+    #[test]
+    fn two_who_closed_it_both_have_to_open_it() {
+        let budget = MemoryBudget::new(10);
+        budget.close();
+        budget.close();
+        budget.reopen();
+        assert!(budget.try_acquire(1).is_none());
+        budget.reopen();
+        assert!(budget.try_acquire(1).is_some());
+        budget.reopen();
+        budget.close();
+        assert!(budget.is_closed(), "one opening too many is none");
     }
 
     #[test]

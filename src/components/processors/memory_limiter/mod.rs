@@ -163,7 +163,6 @@ impl LimiterPlan {
         } else {
             Probe::of_process()
         };
-        context.memory.set_limit(limits.soft);
         tracing::info!(
             processor = %context.id, limit_mib = limits.hard / MIB, soft_limit_mib = limits.soft / MIB,
             "memory limit applies to admission"

@@ -1,7 +1,7 @@
 //! The outer fuse: looks at the memory in use at every interval, and closes or opens admission.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -10,13 +10,15 @@ use tokio_util::task::TaskTracker;
 use super::probe::Probe;
 use super::{Limits, MIB};
 use crate::component::{BuildContext, ComponentId};
-use crate::pdata::MemoryBudget;
+use crate::pdata::{MemoryBudget, SetLimit};
 
 /// One for all pipelines that name the limiter.
 pub struct Sampler {
     id: ComponentId,
     limits: Limits,
     memory: MemoryBudget,
+    /// The soft limit as the budget of the process, until the last user leaves.
+    admission: Mutex<Option<SetLimit>>,
     refusing: AtomicBool,
     /// Pipelines that use it; the last one ends the task.
     users: AtomicUsize,
@@ -31,6 +33,7 @@ impl Sampler {
             id: context.id.clone(),
             limits,
             memory: context.memory.clone(),
+            admission: Mutex::new(Some(context.memory.limit_by(limits.soft))),
             refusing: AtomicBool::new(false),
             users: AtomicUsize::new(1),
             stop: context.stop.child_token(),
@@ -52,6 +55,7 @@ impl Sampler {
     pub fn leave(&self) {
         if self.users.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.stop.cancel();
+            self.admission.lock().unwrap_or_else(PoisonError::into_inner).take();
             self.resume();
         }
     }
