@@ -461,6 +461,7 @@ fn read_processor(processor: &Section) -> Option<SpanProcessor> {
     if raw.endpoint.is_empty() {
         otlp.error("the required key \"endpoint\" is missing");
     }
+    check_otlp(&otlp, &raw);
     let has_scheme = raw.endpoint.starts_with("http://") || raw.endpoint.starts_with("https://");
     let scheme = if raw.insecure == Some(false) { "https" } else { "http" };
     let (batch, export_timeout) = match batch {
@@ -475,9 +476,40 @@ fn read_processor(processor: &Section) -> Option<SpanProcessor> {
         },
         headers: raw.headers,
         timeout: Duration::from_millis(raw.timeout.unwrap_or(export_timeout)),
-        compression: raw.compression.filter(|name| name != "none"),
+        compression: raw.compression.filter(|name| !matches!(name.as_str(), "" | "none")),
         batch,
     })
+}
+
+/// What the exporter of our own spans cannot do is said here, with its place, and not when it is built.
+fn check_otlp(otlp: &Section, raw: &RawOtlp) {
+    if raw.endpoint.starts_with("https://") {
+        otlp.error_at("endpoint", "TLS is not built yet for our own spans; use http://");
+    } else if raw.insecure == Some(false) && !raw.endpoint.starts_with("http://") {
+        otlp.error_at(
+            "insecure",
+            "TLS is not built yet for our own spans; use `insecure: true`",
+        );
+    }
+    let authority = raw.endpoint.trim_start_matches("http://").trim_end_matches('/');
+    let is_address = authority
+        .parse::<http::uri::Authority>()
+        .is_ok_and(|authority| !authority.host().is_empty());
+    if !raw.endpoint.is_empty() && !raw.endpoint.starts_with("https://") && !is_address {
+        otlp.error_at("endpoint", "expected host:port, or http://host:port");
+    }
+    if raw
+        .compression
+        .as_deref()
+        .is_some_and(|name| !matches!(name, "" | "none"))
+    {
+        otlp.error_at("compression", "not built yet for our own spans");
+    }
+    for (name, value) in &raw.headers.0 {
+        if http::HeaderName::try_from(name.as_str()).is_err() || http::HeaderValue::try_from(value.reveal()).is_err() {
+            otlp.error_at("headers", format!("{name:?} or its value cannot be sent as a header"));
+        }
+    }
 }
 
 /// `{always_on: {}}`, `{trace_id_ratio_based: {ratio}}`, `{parent_based: {root: ...}}`.
