@@ -3,11 +3,14 @@
 //! Knows no format: `telemetry` renders the registry as Prometheus text or OTLP. Names are the full metric names
 //! (`otelcol_receiver_accepted_spans`, `radiosonde_...`); label sets are fixed when an instrument is made.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+use std::time::Duration;
 
-use super::{ComponentKind, DropReason, Refused};
+use super::{ComponentKind, Custody, DropReason, Offered, Refused};
 use crate::pdata::Signal;
 
 /// Label names and values, in the order they are shown.
@@ -108,9 +111,25 @@ pub struct Registry {
     moves: Arc<RwLock<()>>,
 }
 
+thread_local! {
+    /// Moves that are open in this thread: one inside another is part of it, and takes no lock of its own.
+    static OPEN_MOVES: Cell<u32> = const { Cell::new(0) };
+}
+
+/// How often a gather yields, and then how often it sleeps for [`PAUSE`], until no move is under way.
+const YIELDS: u32 = 1_000;
+const PAUSES: u32 = 2_000;
+const PAUSE: Duration = Duration::from_micros(50);
+
 /// While it is held no [`Registry::gather`] runs. See [`Registry::moving`].
 #[must_use]
-pub struct Moving<'a>(#[allow(dead_code)] RwLockReadGuard<'a, ()>);
+pub struct Moving<'a>(#[allow(dead_code)] Option<RwLockReadGuard<'a, ()>>); // Held, not read: dropping it unlocks.
+
+impl Drop for Moving<'_> {
+    fn drop(&mut self) {
+        OPEN_MOVES.set(OPEN_MOVES.get().saturating_sub(1));
+    }
+}
 
 /// The value of one series at gather time.
 #[derive(Clone, Debug, PartialEq)]
@@ -164,7 +183,7 @@ impl Registry {
 
     /// Every series, ordered by name.
     pub fn gather(&self) -> Vec<Sample> {
-        let _still = self.moves.write().unwrap_or_else(PoisonError::into_inner);
+        let _still = self.stand_still();
         let families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
         let mut samples = Vec::new();
         for (name, family) in families.iter() {
@@ -192,10 +211,33 @@ impl Registry {
     }
 
     /// Items that move from one state to another (queued, in flight, sent) are counted out of the one and into the
-    /// other while this is held, so that no gather sees them twice or nowhere. Never hold it across an await, take it
-    /// twice; what is [observed](Instruments::observe) must take no lock that is held around it.
+    /// other while this is held, so that no gather sees them twice or nowhere. Never hold it across an await; what is
+    /// [observed](Instruments::observe) must take no lock that is held around it.
     pub fn moving(&self) -> Moving<'_> {
-        Moving(self.moves.read().unwrap_or_else(PoisonError::into_inner))
+        let outer = OPEN_MOVES.replace(OPEN_MOVES.get() + 1);
+        let lock = (outer == 0).then(|| self.moves.read().unwrap_or_else(PoisonError::into_inner));
+        Moving(lock)
+    }
+
+    /// Waits for a moment without moves and holds new ones off. The lock is tried and not queued for: a move may be
+    /// inside a call that takes long, and nobody else is to wait for that. After a tenth of a second the gather reads
+    /// all the same (`None`), and counts that what it shows may be torn.
+    fn stand_still(&self) -> Option<RwLockWriteGuard<'_, ()>> {
+        for attempt in 0..YIELDS + PAUSES {
+            match self.moves.try_write() {
+                Ok(still) => return Some(still),
+                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) if attempt < YIELDS => std::thread::yield_now(),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+            }
+        }
+        let help = "Gathers that found no moment without moves: their sums may be torn.";
+        let torn = Instrument::Counter(Counter::default());
+        let torn = self.instrument("radiosonde_torn_gathers_total", help, Kind::Counter, Vec::new(), torn);
+        if let Instrument::Counter(torn) = torn {
+            torn.add(1);
+        }
+        None
     }
 
     /// Removes every gauge that carries this label: the component is gone. What was counted stays, because the
@@ -327,12 +369,31 @@ impl Instruments {
         )
     }
 
+    /// `radiosonde_taken_though_refused_items`: taken here, although the sender was told to bring the data again (another
+    /// branch of a fan-out refused it, or the sender went away).
+    pub fn taken_though_refused(&self, labels: &[(&'static str, &str)]) -> Gauge {
+        self.gauge(
+            "radiosonde_taken_though_refused_items",
+            "Items taken although their sender was told to bring them again.",
+            labels,
+        )
+    }
+
     /// The Collector's receiver counters for one transport.
     pub fn receiver(&self, transport: &str) -> ReceiverCounts {
         let of = |names: [&'static str; 3], help: &'static str| {
             names.map(|name| self.counter(name, help, &[("transport", transport)]))
         };
+        let pending = Signal::ALL.map(|signal| {
+            self.gauge(
+                "radiosonde_receiver_pending_items",
+                "Items whose sender waits for the pipeline's answer.",
+                &[("transport", transport), ("data_type", signal.name())],
+            )
+        });
         ReceiverCounts {
+            registry: self.registry.clone(),
+            pending,
             accepted: of(
                 [
                     "otelcol_receiver_accepted_spans",
@@ -364,6 +425,8 @@ impl Instruments {
 /// `otelcol_receiver_{accepted,refused,failed}_{spans,metric_points,log_records}` of one receiver and transport.
 #[derive(Clone)]
 pub struct ReceiverCounts {
+    registry: Registry,
+    pending: [Gauge; 3],
     accepted: [Counter; 3],
     refused: [Counter; 3],
     failed: [Counter; 3],
@@ -378,6 +441,51 @@ impl ReceiverCounts {
             Err(_) => &self.refused,
         };
         counters[signal as usize].add(items as u64);
+    }
+
+    /// Hands `items` down by `call` and counts what becomes of them, in the same move as those below do.
+    pub fn offer<F>(&self, signal: Signal, items: usize, call: F) -> Offered<'_, F, Received<'_>>
+    where
+        F: Future<Output = Result<(), Refused>>,
+    {
+        let custody = Received {
+            counts: self,
+            signal,
+            items,
+        };
+        Offered::new(&self.registry, call, custody)
+    }
+}
+
+/// The books of a receiver over one batch.
+pub struct Received<'a> {
+    counts: &'a ReceiverCounts,
+    signal: Signal,
+    items: usize,
+}
+
+impl Received<'_> {
+    fn pending(&self, change: f64) {
+        self.counts.pending[self.signal as usize].add(change);
+    }
+}
+
+impl Custody for Received<'_> {
+    fn handed_down(&mut self) {
+        self.pending(self.items as f64);
+    }
+
+    fn answered(&mut self, answer: &Result<(), Refused>, waited: bool) {
+        if waited {
+            self.pending(-(self.items as f64));
+        }
+        self.counts.record(self.signal, self.items, answer);
+    }
+
+    fn abandoned(&mut self) {
+        self.pending(-(self.items as f64));
+        // Nobody told the client anything: it will bring the data again.
+        self.counts.failed[self.signal as usize].add(self.items as u64);
     }
 }
 

@@ -6,6 +6,7 @@
 //! and creates nothing.
 
 mod context;
+mod custody;
 mod delivery;
 mod instruments;
 mod outlet;
@@ -14,6 +15,7 @@ mod refused;
 mod status;
 
 pub use context::{BuildContext, Clock, ComponentId, ComponentKind, Deadline, StartError, SystemClock, UnixNanos};
+pub use custody::{Custody, Offered, Removed};
 pub use delivery::{Delivery, PersistMode, QueueBatch, QueueSettings, RetrySettings, Sizer};
 pub use instruments::{
     Counter, Gauge, Histogram, Instruments, Kind as InstrumentKind, Moving, ReceiverCounts, Registry, Sample,
@@ -45,8 +47,18 @@ pub trait Stage: Send + Sync {
 
 /// A stage without tasks or waiting: runs in the caller's task, one after another with its neighbours.
 pub trait Processor: Send + Sync {
-    /// The batch as it goes on, or `None` when nothing is left of it. Whoever drops an item on purpose counts it.
-    fn process(&self, batch: Batch) -> Result<Option<Batch>, Refused>;
+    /// The batch as it goes on, or `None` when nothing is left of it. Whoever takes items out notes them in `removed`
+    /// with the counter they belong to: they count when the rest has been taken. If it is refused, the sender brings
+    /// all of it again.
+    fn process_noting(&self, batch: Batch, removed: &mut Removed) -> Result<Option<Batch>, Refused>;
+
+    /// The same where nobody can refuse the rest: what was taken out is counted at once.
+    fn process(&self, batch: Batch) -> Result<Option<Batch>, Refused> {
+        let mut removed = Removed::default();
+        let left = self.process_noting(batch, &mut removed)?;
+        removed.settle();
+        Ok(left)
+    }
 }
 
 /// The running part of a component that owns tasks, listeners or files.

@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use super::checked::{Checked, CheckedComponent};
 use super::drain::part;
+use super::fan_out::{Branch, FanOut};
 use super::host::Host;
 use super::nodes::{Connector, Exporter, PipelineProcessor, ProcessorBody, Receiver, State, Stoppable, serves_exactly};
-use super::stages::{FanOut, PanicGuard, Segment, Step, Traced};
+use super::stages::{PanicGuard, Segment, Step, Traced};
 use crate::component::{
-    BuildContext, ComponentId, ComponentKind, Counter, Outlet, PipelineInfo, Retired, Stage, StartError,
+    BuildContext, ComponentId, ComponentKind, Counter, Gauge, Outlet, PipelineInfo, Retired, Stage, StartError,
 };
 use crate::pdata::Signal;
 
@@ -86,6 +87,9 @@ pub fn assemble(
         to_start,
     })
 }
+
+/// A pipeline's name and the stage that its receivers feed.
+type Head<'a> = (&'a str, Arc<dyn Stage>);
 
 struct Assembly<'a> {
     host: &'a Host,
@@ -227,14 +231,14 @@ impl Assembly<'_> {
             traced: self.host.traced,
             leads: Vec::new(),
         };
-        let mut heads: BTreeMap<(ComponentId, Signal), Vec<Arc<dyn Stage>>> = BTreeMap::new();
+        let mut heads: BTreeMap<(ComponentId, Signal), Vec<Head<'_>>> = BTreeMap::new();
         for pipeline in &self.state.pipelines {
             let head = self.wire_pipeline(pipeline, &mut wiring)?;
             for id in &pipeline.receivers {
                 heads
                     .entry((id.clone(), pipeline.signal))
                     .or_default()
-                    .push(Arc::clone(&head));
+                    .push((&pipeline.name, Arc::clone(&head)));
             }
         }
         for ((id, signal), pipelines) in heads {
@@ -249,7 +253,12 @@ impl Assembly<'_> {
             if let Some((context, outlets)) = feeder
                 && let Some(outlet) = outlets.get(signal)
             {
-                wiring.lead(context, outlet, FanOut::to(pipelines));
+                let branch = |(name, stage)| Branch {
+                    stage,
+                    ahead: ahead(context, &[("pipeline", name), ("data_type", signal.name())]),
+                };
+                let branches = pipelines.into_iter().map(branch).collect();
+                wiring.lead(context, outlet, FanOut::to(branches, &self.host.registry));
             }
         }
         Ok(wiring)
@@ -261,7 +270,7 @@ impl Assembly<'_> {
         for id in &pipeline.exporters {
             targets.push(self.far_side(id, pipeline.signal)?);
         }
-        let mut next = FanOut::to(targets);
+        let mut next = FanOut::to(targets, &self.host.registry);
         let mut steps = Vec::new();
         let mut enters: Option<Counter> = None;
         for id in pipeline.processors.iter().rev() {
@@ -275,6 +284,7 @@ impl Assembly<'_> {
                         processor: Arc::clone(processor),
                         incoming: node.incoming.clone(),
                         outgoing: node.outgoing.clone(),
+                        in_flight: node.in_flight.clone(),
                     },
                 ),
                 ProcessorBody::Active { stage, outlet, .. } => {
@@ -283,6 +293,7 @@ impl Assembly<'_> {
                         steps: std::mem::take(&mut steps),
                         enters: enters.replace(node.incoming.clone()),
                         next,
+                        registry: self.host.registry.clone(),
                     };
                     wiring.lead(&node.origin.context, outlet, behind.into_stage());
                     next = Arc::clone(stage);
@@ -294,27 +305,37 @@ impl Assembly<'_> {
             steps,
             enters,
             next,
+            registry: self.host.registry.clone(),
         };
         Ok(head.into_stage())
     }
 
-    fn far_side(&self, id: &ComponentId, signal: Signal) -> Result<Arc<dyn Stage>, StartError> {
+    fn far_side(&self, id: &ComponentId, signal: Signal) -> Result<Branch, StartError> {
+        let data_type = [("data_type", signal.name())];
         if let Some(connector) = self.state.connectors.get(id) {
-            return connector.stage(signal);
+            return Ok(Branch {
+                stage: connector.stage(signal)?,
+                ahead: ahead(&connector.origin.context, &data_type),
+            });
         }
-        let delivery = self
-            .state
-            .exporters
-            .get(id)
-            .and_then(|node| node.deliveries.get(&signal));
+        let exporter = self.state.exporters.get(id);
+        let delivery = exporter.and_then(|node| Some((node, node.deliveries.get(&signal)?)));
         delivery
-            .map(|queued| Arc::clone(&queued.stage))
+            .map(|(node, queued)| Branch {
+                stage: Arc::clone(&queued.stage),
+                ahead: ahead(&node.origin.context, &data_type),
+            })
             .ok_or_else(|| StartError {
                 kind: ComponentKind::Exporter,
                 id: id.clone(),
                 message: format!("has no delivery for {signal}"),
             })
     }
+}
+
+/// What a branch of a fan-out took while another refused. The queue counts there too, what a sender gave up on.
+fn ahead(context: &BuildContext, labels: &[(&'static str, &str)]) -> Gauge {
+    context.instruments.taken_though_refused(labels)
 }
 
 /// Pipelines that feed others (by a connector) before those they feed. The checked configuration has no cycles; if one

@@ -8,6 +8,7 @@
 mod assemble;
 pub mod checked;
 mod drain;
+mod fan_out;
 mod host;
 mod nodes;
 pub mod stages;

@@ -9,8 +9,8 @@ use super::checked::CheckedComponent;
 use super::host::Host;
 use super::stages::{NotWired, Traced};
 use crate::component::{
-    BuildContext, BuiltProcessor, ComponentId, ComponentKind, ComponentState, Counter, Outlet, Outlets, PipelineInfo,
-    Plan, Processor, Running, Stage, StartError,
+    BuildContext, BuiltProcessor, ComponentId, ComponentKind, ComponentState, Counter, Gauge, Outlet, Outlets,
+    PipelineInfo, Plan, Processor, Running, Stage, StartError,
 };
 use crate::pdata::Signal;
 use crate::queue;
@@ -167,6 +167,8 @@ pub struct PipelineProcessor {
     pub body: ProcessorBody,
     pub incoming: Counter,
     pub outgoing: Counter,
+    /// What it took out of batches that have no answer yet.
+    pub in_flight: Gauge,
 }
 
 impl PipelineProcessor {
@@ -193,6 +195,11 @@ impl PipelineProcessor {
                 "otelcol_processor_outgoing_items",
                 "Items that the processor passed on.",
                 &labels,
+            ),
+            in_flight: instruments.gauge(
+                "radiosonde_in_flight_items",
+                "Items being sent or waiting for another try.",
+                &[("data_type", signal.name())],
             ),
             origin,
             body,

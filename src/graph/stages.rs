@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use tonic::Code;
 use tracing::{Instrument, error};
 
-use crate::component::{BoxFuture, Counter, Processor, Refused, Stage};
+use crate::component::{BoxFuture, Counter, Custody, Gauge, Offered, Processor, Refused, Registry, Removed, Stage};
 use crate::pdata::Batch;
 
 /// One pure processor inside a [`Segment`].
@@ -22,6 +22,8 @@ pub struct Step {
     pub incoming: Counter,
     /// `otelcol_processor_outgoing_items`.
     pub outgoing: Counter,
+    /// `radiosonde_in_flight_items`: what was taken out of batches of which the rest has no answer yet.
+    pub in_flight: Gauge,
 }
 
 /// Pure processors one after another in the caller's task, then the next stage.
@@ -32,6 +34,7 @@ pub struct Segment {
     /// Counts what the active processor behind this segment is given.
     pub enters: Option<Counter>,
     pub next: Arc<dyn Stage>,
+    pub registry: Registry,
 }
 
 impl Segment {
@@ -43,14 +46,14 @@ impl Segment {
         Arc::new(self)
     }
 
-    fn run(&self, batch: Batch) -> Result<Option<Batch>, Refused> {
+    fn run(&self, batch: Batch, removed: &mut Removed) -> Result<Option<Batch>, Refused> {
         if let Some(counter) = &self.left {
             counter.add(batch.items() as u64);
         }
         let mut current = batch;
         for step in &self.steps {
             step.incoming.add(current.items() as u64);
-            match step.processor.process(current)? {
+            match step.processor.process_noting(current, removed)? {
                 Some(processed) => current = processed,
                 None => return Ok(None),
             }
@@ -66,73 +69,48 @@ impl Segment {
 impl Stage for Segment {
     fn consume(&self, batch: Batch) -> BoxFuture<'_, Result<(), Refused>> {
         // Runs before the future is made, so that the future of the next stage is handed on as it is: one box less.
-        match self.run(batch) {
-            Ok(Some(processed)) => self.next.consume(processed),
-            Ok(None) => Box::pin(std::future::ready(Ok(()))),
-            Err(refused) => Box::pin(std::future::ready(Err(refused))),
-        }
-    }
-}
-
-/// Offers a batch to several stages at once. The result is the worst of theirs.
-pub struct FanOut {
-    targets: Vec<Arc<dyn Stage>>,
-}
-
-impl FanOut {
-    /// A stage in front of `targets`; the target itself where there is one.
-    pub fn to(mut targets: Vec<Arc<dyn Stage>>) -> Arc<dyn Stage> {
-        if targets.len() == 1 {
-            return targets.remove(0);
-        }
-        Arc::new(Self { targets })
-    }
-}
-
-impl Stage for FanOut {
-    fn consume(&self, batch: Batch) -> BoxFuture<'_, Result<(), Refused>> {
-        let mut answers = Vec::with_capacity(self.targets.len());
-        if let Some((last, others)) = self.targets.split_last() {
-            for target in others {
-                answers.push(Some(target.consume(batch.clone())));
+        let mut removed = Removed::default();
+        match (self.run(batch, &mut removed), self.steps.first()) {
+            (Ok(Some(processed)), Some(first)) if removed.items() > 0 => {
+                let call = self.next.consume(processed);
+                let custody = TakenOut {
+                    in_flight: first.in_flight.clone(),
+                    removed,
+                };
+                Box::pin(Offered::new(&self.registry, call, custody))
             }
-            answers.push(Some(last.consume(batch)));
+            (Ok(Some(processed)), _) => self.next.consume(processed),
+            (Ok(None), _) => {
+                removed.settle();
+                Box::pin(std::future::ready(Ok(())))
+            }
+            (Err(refused), _) => Box::pin(std::future::ready(Err(refused))),
         }
-        Box::pin(Worst { answers, worst: None })
     }
 }
 
-/// Waits for all answers, the slow ones side by side, and keeps the worst.
-struct Worst<'a> {
-    answers: Vec<Option<BoxFuture<'a, Result<(), Refused>>>>,
-    worst: Option<Refused>,
+/// The books over what pure processors took out of one batch.
+struct TakenOut {
+    in_flight: Gauge,
+    removed: Removed,
 }
 
-impl Future for Worst<'_> {
-    type Output = Result<(), Refused>;
+impl Custody for TakenOut {
+    fn handed_down(&mut self) {
+        self.in_flight.add(self.removed.items() as f64);
+    }
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let mut waiting = false;
-        for slot in &mut this.answers {
-            let Some(answer) = slot else { continue };
-            match answer.as_mut().poll(context) {
-                Poll::Pending => waiting = true,
-                Poll::Ready(result) => {
-                    *slot = None;
-                    if let Err(refused) = result {
-                        this.worst = Some(match this.worst.take() {
-                            Some(worst) => worst.worse(refused),
-                            None => refused,
-                        });
-                    }
-                }
-            }
+    fn answered(&mut self, answer: &Result<(), Refused>, waited: bool) {
+        if waited {
+            self.abandoned();
         }
-        if waiting {
-            return Poll::Pending;
+        if answer.is_ok() {
+            self.removed.settle();
         }
-        Poll::Ready(this.worst.take().map_or(Ok(()), Err))
+    }
+
+    fn abandoned(&mut self) {
+        self.in_flight.add(-(self.removed.items() as f64));
     }
 }
 
@@ -264,14 +242,6 @@ mod tests {
         }
     }
 
-    struct Never;
-
-    impl Stage for Never {
-        fn consume(&self, _batch: Batch) -> BoxFuture<'_, Result<(), Refused>> {
-            Box::pin(std::future::pending())
-        }
-    }
-
     struct Panics;
 
     impl Stage for Panics {
@@ -283,44 +253,13 @@ mod tests {
     struct Keeps(bool);
 
     impl Processor for Keeps {
-        fn process(&self, batch: Batch) -> Result<Option<Batch>, Refused> {
+        fn process_noting(&self, batch: Batch, _removed: &mut Removed) -> Result<Option<Batch>, Refused> {
             Ok(self.0.then_some(batch))
         }
     }
 
     fn batch(items: u32) -> Batch {
         Batch::from_wire(Signal::Logs, bytes::Bytes::new(), items, Origin::internal())
-    }
-
-    #[tokio::test]
-    async fn a_refusal_of_one_target_does_not_keep_the_batch_from_the_others() {
-        let (first, second) = (answers(Err(Refused::retryable("full"))), answers(Ok(())));
-        let fan_out = FanOut::to(vec![first.clone(), second.clone()]);
-        let refused = fan_out.consume(batch(3)).await.unwrap_err();
-        assert!(!refused.permanent);
-        assert_eq!(second.offered.load(Ordering::Relaxed), 3);
-    }
-
-    #[tokio::test]
-    async fn the_worst_answer_is_the_answer() {
-        let targets: Vec<Arc<dyn Stage>> = vec![
-            answers(Err(Refused::retryable("full"))),
-            answers(Err(Refused::permanent("bad data"))),
-            answers(Ok(())),
-        ];
-        let refused = FanOut::to(targets).consume(batch(1)).await.unwrap_err();
-        assert!(refused.permanent);
-        assert_eq!(refused.message, "bad data");
-    }
-
-    #[tokio::test]
-    async fn a_slow_target_does_not_hold_up_the_offer_to_the_others() {
-        let behind = answers(Ok(()));
-        let fan_out = FanOut::to(vec![Arc::new(Never), behind.clone()]);
-        let mut call = fan_out.consume(batch(2));
-        let polled = std::future::poll_fn(|context| Poll::Ready(call.as_mut().poll(context).is_pending())).await;
-        assert!(polled);
-        assert_eq!(behind.offered.load(Ordering::Relaxed), 2);
     }
 
     #[tokio::test]
@@ -339,6 +278,7 @@ mod tests {
             processor: Arc::new(Keeps(keeps)),
             incoming: Counter::default(),
             outgoing: Counter::default(),
+            in_flight: Gauge::default(),
         };
         let end = answers(Ok(()));
         let segment = Segment {
@@ -346,6 +286,7 @@ mod tests {
             steps: vec![step(true), step(false)],
             enters: None,
             next: end.clone(),
+            registry: Registry::default(),
         };
         segment.consume(batch(5)).await.unwrap();
         let seen: Vec<(u64, u64)> = segment

@@ -11,7 +11,7 @@ use super::*;
 use crate::component::{
     BoxFuture, BuildContext, BuiltConnector, BuiltExporter, BuiltProcessor, ConnectorPlan, Delivery, ExporterPlan,
     ExtensionPlan, Outlet, Outlets, PipelineInfo, Plan, Processor, ProcessorPlan, QueueSettings, ReceiverPlan, Refused,
-    Running, Stage,
+    Removed, Running, Stage,
 };
 use crate::pdata::{Batch, Origin, Signal};
 
@@ -161,7 +161,7 @@ impl ExporterPlan for TestPlan {
 struct Passes;
 
 impl Processor for Passes {
-    fn process(&self, batch: Batch) -> Result<Option<Batch>, Refused> {
+    fn process_noting(&self, batch: Batch, _removed: &mut Removed) -> Result<Option<Batch>, Refused> {
         Ok(Some(batch))
     }
 }

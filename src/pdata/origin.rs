@@ -1,7 +1,7 @@
 //! Where a batch came from, and the memory it holds while it is here.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use smallvec::SmallVec;
 
@@ -34,12 +34,47 @@ pub struct Origin {
     pub cursor: bool,
     /// Held until the last clone of the data is gone.
     pub permits: SmallVec<[Arc<Permit>; 1]>,
+    /// Set by whoever offers the same batch again until it is taken, so that a branch of a fan-out that has it already
+    /// is left out then.
+    pub taken_by: Option<Arc<TakenBy>>,
+}
+
+/// The branches of fan-outs that have taken a batch, over all offers of it.
+#[derive(Debug, Default)]
+pub struct TakenBy(Mutex<Vec<(u128, usize)>>);
+
+impl TakenBy {
+    /// Branch `branch` of the fan-out `fan_out` has it.
+    pub fn note(&self, fan_out: u128, branch: usize) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((fan_out, branch));
+    }
+
+    /// Whether that branch has it.
+    pub fn has(&self, fan_out: u128, branch: usize) -> bool {
+        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.contains(&(fan_out, branch))
+    }
 }
 
 impl Origin {
     /// The origin of data that this process made itself.
     pub fn internal() -> Arc<Self> {
         Arc::new(Self::default())
+    }
+
+    /// The same origin, for offering a batch as often as it takes. `taken_by` is shared by all offers.
+    pub fn remembering(&self, taken_by: &Arc<TakenBy>) -> Arc<Self> {
+        Arc::new(Self {
+            client: self.client,
+            metadata: self.metadata.clone(),
+            auth: self.auth.clone(),
+            cursor: self.cursor,
+            permits: self.permits.clone(),
+            taken_by: Some(Arc::clone(taken_by)),
+        })
     }
 
     /// All values of a metadata key; the key is compared ignoring ASCII case (gRPC and HTTP send lower case).

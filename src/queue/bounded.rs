@@ -122,7 +122,9 @@ impl Queue {
             if !self.block {
                 return Err(Refused::retryable(QUEUE_IS_FULL).after(TRY_AGAIN));
             }
+            let waiting = Waiting::begin(&self.counts, piece.batch.items());
             freed.await;
+            drop(waiting);
         }
     }
 
@@ -139,6 +141,8 @@ impl Queue {
 
     /// Gives the piece back when there is no room.
     fn push(&self, piece: Piece) -> Result<Option<Piece>, Refused> {
+        // Before the lock: a move must not begin while somebody inside one may want it.
+        let _moving = self.counts.moving();
         let mut state = self.lock();
         if state.closed {
             return Err(Refused::retryable("exporter is stopping").after(TRY_AGAIN));
@@ -194,6 +198,25 @@ impl Queue {
         self.lock().closed = true;
         self.arrived.notify_one();
         self.freed.notify_waiters();
+    }
+}
+
+/// A sender that is held back.
+struct Waiting<'a> {
+    counts: &'a Counts,
+    items: usize,
+}
+
+impl<'a> Waiting<'a> {
+    fn begin(counts: &'a Counts, items: usize) -> Self {
+        counts.waiting(items as f64);
+        Self { counts, items }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.counts.waiting(-(self.items as f64));
     }
 }
 

@@ -1,9 +1,10 @@
 //! The books of one exporter (or batcher) and signal: every item is in exactly one state.
 //!
 //! `taken = delivered + dropped + returned + spilled + queued + in_flight`, at every gather: each move from one state to
-//! another is made under [`Registry::moving`], which a gather waits for.
+//! another is made under [`Registry::moving`], which a gather waits for. No lock that is taken inside a move may be held
+//! when one begins.
 
-use crate::component::{Counter, DropReason, Gauge, Instruments, Registry};
+use crate::component::{Counter, DropReason, Gauge, Instruments, Moving, Registry};
 use crate::pdata::Signal;
 
 /// Where items of one exporter and signal are, and what became of them.
@@ -17,6 +18,9 @@ pub struct Counts {
     enqueue_failed: Counter,
     returned: Counter,
     spilled: Counter,
+    recovered: Counter,
+    waiting: Gauge,
+    taken_though_refused: Gauge,
     queued: Gauge,
     in_flight: Gauge,
     requests_in_flight: Gauge,
@@ -74,6 +78,17 @@ impl Counts {
                 "Items left in a file at shutdown, to be sent first at the next start.",
                 &data_type,
             ),
+            recovered: instruments.counter(
+                "radiosonde_recovered_items",
+                "Items taken from a file that an earlier run left.",
+                &data_type,
+            ),
+            waiting: instruments.gauge(
+                "radiosonde_waiting_items",
+                "Items whose sender is held back until there is room.",
+                &data_type,
+            ),
+            taken_though_refused: instruments.taken_though_refused(&data_type),
             queued: instruments.gauge("radiosonde_queue_items", "Items that wait to be sent.", &data_type),
             in_flight: instruments.gauge(
                 "radiosonde_in_flight_items",
@@ -109,6 +124,28 @@ impl Counts {
             &data_type,
         );
         (size, capacity)
+    }
+
+    /// Several of these as one move.
+    pub fn moving(&self) -> Moving<'_> {
+        self.registry.moving()
+    }
+
+    /// Taken from a file into the queue.
+    pub fn recovered(&self, items: usize) {
+        let _moving = self.registry.moving();
+        self.recovered.add(items as u64);
+        self.queued(items);
+    }
+
+    /// Senders of so many items begin, or end, to wait for room.
+    pub fn waiting(&self, items: f64) {
+        self.waiting.add(items);
+    }
+
+    /// Taken, but the sender did not stay for the answer.
+    pub fn left_behind(&self, items: usize) {
+        self.taken_though_refused.add(items as f64);
     }
 
     /// Taken into the queue.
@@ -173,6 +210,7 @@ impl Counts {
     pub fn corrupt(&self, items: u64) {
         let dropped = self.instruments.dropped(self.signal, DropReason::CorruptRecord);
         let _moving = self.registry.moving();
+        self.recovered.add(items);
         self.taken.add(items);
         dropped.add(items);
     }

@@ -21,6 +21,8 @@ struct Disk {
     locked: Vec<PathBuf>,
     calls: usize,
     fail_at: Option<usize>,
+    /// Bytes that fit on it.
+    capacity: Option<usize>,
 }
 
 /// See the module text. Clones share the disk.
@@ -32,6 +34,24 @@ impl FakeFs {
     pub fn fail_from(&self, call: usize) {
         let mut disk = self.0.lock().unwrap();
         disk.fail_at = Some(disk.calls + call);
+    }
+
+    /// So many bytes of all files together fit, and no more.
+    pub fn holds(&self, bytes: usize) {
+        self.0.lock().unwrap().capacity = Some(bytes);
+    }
+
+    fn is_full(&self, more: usize) -> bool {
+        let (capacity, used) = {
+            let disk = self.0.lock().unwrap();
+            let used: usize = disk
+                .files
+                .values()
+                .map(|content| content.lock().unwrap().now.len())
+                .sum();
+            (disk.capacity, used)
+        };
+        capacity.is_some_and(|capacity| used + more > capacity)
     }
 
     /// Works again.
@@ -155,7 +175,15 @@ struct FakeFile {
 
 impl FsFile for FakeFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Err(error) = self.fs.call() {
+        let full = self.fs.is_full(bytes.len());
+        let called = self.fs.call().map(drop);
+        if let Err(error) = called.and_then(|()| {
+            if full {
+                Err(ErrorKind::StorageFull.into())
+            } else {
+                Ok(())
+            }
+        }) {
             // A full disk takes what fits.
             self.content
                 .lock()

@@ -201,8 +201,15 @@ impl Stage for Queued {
             match self.shared.queue.offer(batch).await {
                 Ok(None) => Ok(()),
                 Ok(Some(answer)) => {
+                    let mut sender = SenderStays {
+                        counts: &self.shared.counts,
+                        items,
+                        answered: false,
+                    };
                     let gone = Refused::retryable("exporter is stopping");
-                    answer.await.unwrap_or(Err(gone))
+                    let answer = answer.await.unwrap_or(Err(gone));
+                    sender.answered = true;
+                    answer
                 }
                 Err(refused) => {
                     self.shared.counts.enqueue_failed(items);
@@ -211,6 +218,21 @@ impl Stage for Queued {
                 }
             }
         })
+    }
+}
+
+/// A sender that waits for the result; if it goes away the queue delivers all the same.
+struct SenderStays<'a> {
+    counts: &'a Counts,
+    items: usize,
+    answered: bool,
+}
+
+impl Drop for SenderStays<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.counts.left_behind(self.items);
+        }
     }
 }
 
@@ -257,32 +279,32 @@ impl Queued {
     async fn leave(&self, unsent: Vec<Piece>, unread: Option<Box<Recovery>>) {
         let shared = &self.shared;
         let batches: Vec<Batch> = unsent.iter().map(|piece| piece.batch.clone()).collect();
-        let items: usize = batches.iter().map(Batch::items).sum();
         let spill = Arc::clone(&self.spill);
         let mut unread = unread;
         let writing = tokio::task::spawn_blocking(move || spill.store(&batches, unread.as_deref_mut()));
-        let error = match writing.await {
-            Ok(Ok(())) => {
-                tracing::warn!(
-                    exporter = %shared.sender.exporter, items,
-                    "could not be sent before the end; left in a file, to be sent first at the next start"
-                );
-                None
-            }
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(error) => Some(error.to_string()),
+        let (kept, error) = match writing.await {
+            Ok(Ok(())) => (unsent.len(), None),
+            Ok(Err(stored)) => (stored.kept, Some(stored.error.to_string())),
+            Err(error) => (0, Some(error.to_string())),
         };
-        let Some(error) = error else {
-            for piece in unsent {
-                shared.counts.spilled(piece.batch.items());
-                shared.finish(&piece, Ok(()));
-            }
-            return;
-        };
+        let mut unsent = unsent;
+        let lost = unsent.split_off(kept);
+        let kept_items: usize = unsent.iter().map(|piece| piece.batch.items()).sum();
+        if error.is_none() || kept > 0 {
+            tracing::warn!(
+                exporter = %shared.sender.exporter, items = kept_items,
+                "could not be sent before the end; left in a file, to be sent first at the next start"
+            );
+        }
+        for piece in unsent {
+            shared.counts.spilled(piece.batch.items());
+            shared.finish(&piece, Ok(()));
+        }
+        let Some(error) = error else { return };
         let refused = Refused::retryable(format!(
             "the time to drain is over, and nothing can be written: {error}"
         ));
-        for piece in unsent {
+        for piece in lost {
             let items = piece.batch.items();
             if piece.ticket.recovered_from.is_some() {
                 // Still in the file it came from, which nobody has answered for.

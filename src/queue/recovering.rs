@@ -58,7 +58,7 @@ impl Recovering {
             return None;
         };
         self.state = State::Reading(recovery);
-        self.counts.queued(batch.items());
+        self.counts.recovered(batch.items());
         let ticket = Arc::new(Ticket::recovered(file));
         Some(Piece { batch, ticket })
     }

@@ -5,6 +5,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod accounting;
+mod reload;
+mod shutdown;
 mod statuses;
 
 use nix::sys::signal::Signal;

@@ -1,12 +1,15 @@
 //! What tests of the whole process share: the agent as a child process, and a client of its HTTP ports.
 
 #![allow(dead_code)] // Not every test crate that includes this uses all of it.
+pub mod far_end;
+pub mod telemetry;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -28,14 +31,18 @@ pub fn free_ports(count: usize) -> Vec<u16> {
 pub struct Agent {
     child: Child,
     lines: Receiver<String>,
-    folder: TempDir,
+    folder: Arc<TempDir>,
     seen: Vec<String>,
 }
 
 impl Agent {
     /// Starts it and returns at once.
     pub fn spawn(config: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::spawn_in(&Arc::new(tempfile::tempdir().unwrap()), config, &[])
+    }
+
+    /// The same in a folder that others may have used, with variables of the environment.
+    pub fn spawn_in(folder: &Arc<TempDir>, config: &str, variables: &[(&str, &str)]) -> Self {
         let path = folder.path().join("config.yaml");
         fs::write(&path, config).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_radiosonde"))
@@ -45,9 +52,11 @@ impl Agent {
             .env_remove("XDG_STATE_HOME")
             .env_remove("STATE_DIRECTORY")
             .env_remove("RADIOSONDE_STATE_DIR")
+            .envs(variables.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        let folder = Arc::clone(folder);
         let stderr = child.stderr.take().unwrap();
         let (sender, lines) = sync_channel(10_000);
         thread::spawn(move || {
@@ -70,6 +79,12 @@ impl Agent {
         let mut agent = Self::spawn(config);
         agent.wait_for("Everything is ready. Begin running and processing data.");
         agent
+    }
+
+    /// Waits until an agent that was spawned takes data.
+    pub fn until_ready(mut self) -> Self {
+        self.wait_for("Everything is ready. Begin running and processing data.");
+        self
     }
 
     /// Waits for a log line that contains `text`.

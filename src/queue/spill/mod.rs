@@ -44,6 +44,15 @@ pub struct Spill {
 /// A recovery that was not finished, and the files whose records were copied from it.
 type Rest<'a> = (&'a mut Recovery, &'a mut Vec<Arc<OpenFile>>);
 
+/// A store that could not keep everything.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct NotStored {
+    /// Batches from the first on that are safe all the same.
+    pub kept: usize,
+    pub error: io::Error,
+}
+
 /// What a look at the directory found.
 pub enum Found {
     /// Nothing, or somebody else is reading it: look again later.
@@ -87,8 +96,35 @@ impl Spill {
         Some(dir)
     }
 
-    /// Leaves batches, and the records of a recovery that was not finished. All or nothing. Blocks.
-    pub fn store(&self, batches: &[Batch], rest: Option<&mut Recovery>) -> io::Result<()> {
+    /// Leaves batches, and the records of a recovery that was not finished. Where not everything fits on the disk, as
+    /// many batches from the first on as do; a recovery stays in its own files then. Blocks.
+    ///
+    /// # Errors
+    /// What could not be kept, and why.
+    pub fn store(&self, batches: &[Batch], rest: Option<&mut Recovery>) -> Result<(), NotStored> {
+        let had_rest = rest.is_some();
+        let mut written = 0;
+        let Err(error) = self.store_file(batches, rest, &mut written) else {
+            return Ok(());
+        };
+        let mut count = fewer(batches.len() + usize::from(had_rest), written.min(batches.len()));
+        while count > 0 {
+            // A file of its own each time: a file is whole, or it is not there.
+            if self.store_file(&batches[..count], None, &mut written).is_ok() {
+                break;
+            }
+            count = fewer(count, written);
+        }
+        if count == batches.len() {
+            // Only the recovery did not fit, and that is where it was.
+            return Ok(());
+        }
+        Err(NotStored { kept: count, error })
+    }
+
+    /// One file, whole or not at all.
+    fn store_file(&self, batches: &[Batch], rest: Option<&mut Recovery>, written: &mut usize) -> io::Result<()> {
+        *written = 0;
         let nowhere = || io::Error::new(io::ErrorKind::NotFound, "no state or spill directory");
         let dir = self.dir.as_deref().ok_or_else(nowhere)?;
         self.fs.create_dir(dir)?;
@@ -96,9 +132,10 @@ impl Spill {
         let unfinished = dir.join(format!("{name}{UNFINISHED}"));
         let mut copied = Vec::new();
         let seed = Seed::of_name(&name);
-        let written = self.write(&unfinished, seed, batches, rest.map(|rest| (rest, &mut copied)));
+        let rest = rest.map(|rest| (rest, &mut copied));
+        let whole = self.write(&unfinished, seed, batches, rest, written);
         let named = dir.join(format!("{name}{ENDING}"));
-        let kept = written
+        let kept = whole
             .and_then(|()| self.fs.rename(&unfinished, &named))
             .and_then(|()| self.fs.sync_dir(dir));
         match kept {
@@ -112,7 +149,14 @@ impl Spill {
         kept
     }
 
-    fn write(&self, path: &Path, seed: Seed, batches: &[Batch], rest: Option<Rest<'_>>) -> io::Result<()> {
+    fn write(
+        &self,
+        path: &Path,
+        seed: Seed,
+        batches: &[Batch],
+        rest: Option<Rest<'_>>,
+        written: &mut usize,
+    ) -> io::Result<()> {
         let mut file = self.fs.create(path)?;
         let known: u64 = batches.iter().map(|batch| batch.items() as u64).sum();
         // Records of a recovery are copied one by one; how many items they have shows only then.
@@ -122,6 +166,7 @@ impl Spill {
         for batch in batches {
             file.append(&record::encode(seed, &self.id, items, batch))?;
             items += batch.items() as u64;
+            *written += 1;
         }
         if let Some((recovery, copied)) = rest {
             while let Some(recovered) = recovery.next_record() {
@@ -175,6 +220,11 @@ impl Spill {
             lock: Arc::from(lock),
         })))
     }
+}
+
+/// How many batches to try after `tried` failed, of which `written` went into the file. If all did it was the sync.
+fn fewer(tried: usize, written: usize) -> usize {
+    if written < tried { written } else { tried / 2 }
 }
 
 /// Files that an earlier run left, being read.

@@ -127,6 +127,45 @@ fn whatever_fails_the_store_says_so_and_leaves_nothing_or_everything() {
 }
 
 #[test]
+fn a_disk_that_holds_less_takes_what_fits_and_the_rest_is_named() {
+    let batches: Vec<Batch> = (0..20u64).map(|id| spans([id])).collect();
+    let size = {
+        let fs = FakeFs::default();
+        spill(&fs).store(&batches, None).unwrap();
+        fs.files()[0].1.len()
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    for room in (0..size).step_by(size / 40) {
+        let fs = FakeFs::default();
+        fs.holds(room);
+        let stored = spill(&fs).store(&batches, None).unwrap_err();
+        let kept = stored.kept as u64;
+        assert_eq!(
+            drain(&spill(&fs)),
+            ((0..kept).collect(), 0),
+            "room for {room} of {size} bytes"
+        );
+        seen.insert(kept);
+    }
+    assert!(seen.len() > 15, "everything between nothing and nearly all: {seen:?}");
+}
+
+#[test]
+fn what_an_earlier_run_left_stays_where_it_is_when_only_that_does_not_fit() {
+    let fs = FakeFs::default();
+    spill(&fs).store(&[spans(0..50)], None).unwrap();
+    let used = fs.files()[0].1.len();
+    let first_run = spill(&fs);
+    let mut recovery = records(&first_run).unwrap();
+    fs.holds(used + used / 2);
+    first_run.store(&[spans([70])], Some(&mut recovery)).unwrap();
+    drop(recovery);
+    let (mut found, lost) = drain(&spill(&fs));
+    found.sort_unstable();
+    assert_eq!((found, lost), ((0..50).chain([70]).collect(), 0));
+}
+
+#[test]
 fn a_recovery_that_was_not_finished_is_carried_over_whole() {
     let fs = FakeFs::default();
     spill(&fs).store(&[spans([0]), spans([1]), spans([2])], None).unwrap();
@@ -151,7 +190,8 @@ fn a_carry_over_that_fails_keeps_the_old_file() {
     spill(&fs).store(&[spans([0]), spans([1])], None).unwrap();
     let mut recovery = records(&spill(&fs)).unwrap();
     fs.fail_from(2);
-    assert!(spill(&fs).store(&[], Some(&mut recovery)).is_err());
+    let stored = spill(&fs).store(&[], Some(&mut recovery));
+    assert!(stored.is_ok(), "nothing is lost: it is where it was");
     fs.heal();
     drop(recovery);
     assert_eq!(drain(&spill(&fs)).0, [0, 1]);

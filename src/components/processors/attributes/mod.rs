@@ -13,7 +13,7 @@ use super::actions::{Actions, Run};
 use super::select::Selector;
 use crate::component::{
     BuildContext, BuiltProcessor, ComponentId, ComponentKind, Counter, DropReason, Factory, Outlet, Plan, Processor,
-    ProcessorPlan, Refused, Stability, StartError,
+    ProcessorPlan, Refused, Removed, Stability, StartError,
 };
 use crate::config::Section;
 use crate::pdata::{Batch, Edit, Place, Rewriter, Signal, Visit};
@@ -100,7 +100,7 @@ struct EditAttributes {
 }
 
 impl Processor for EditAttributes {
-    fn process(&self, batch: Batch) -> Result<Option<Batch>, Refused> {
+    fn process_noting(&self, batch: Batch, removed: &mut Removed) -> Result<Option<Batch>, Refused> {
         let mut walk = Walk {
             signal: self.signal,
             selector: &self.settings.selector,
@@ -110,7 +110,7 @@ impl Processor for EditAttributes {
             .rewrite(&mut walk)
             .map_err(|error| Refused::permanent(format!("malformed {}: {error}", self.signal)))?;
         if rewritten.malformed > 0 {
-            self.invalid.add(rewritten.malformed as u64);
+            removed.note(&self.invalid, rewritten.malformed as u64);
             warn!(processor = %self.id, items = rewritten.malformed, "dropped malformed {}", self.signal.items_name());
         }
         Ok(rewritten.batch)

@@ -1,6 +1,8 @@
 //! The instruments of one batch processor and signal: the Collector's, and the books of what is held.
 
-use crate::component::{BuildContext, Counter, DropReason, Gauge, Histogram, Instruments, Registry};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::component::{BuildContext, Counter, Custody, DropReason, Gauge, Histogram, Instruments, Refused, Registry};
 use crate::pdata::Signal;
 
 // The Collector's bucket bounds.
@@ -32,7 +34,11 @@ pub struct Counts {
     timeout_trigger: Counter,
     cardinality: Gauge,
     held: Gauge,
+    /// Items of batches that the next stage has and has not answered for.
+    handed_down: AtomicUsize,
+    waiting: Gauge,
     spilled: Counter,
+    recovered: Counter,
 }
 
 impl Counts {
@@ -73,6 +79,17 @@ impl Counts {
                 "Items that wait to be sent.",
                 &[("data_type", signal.name())],
             ),
+            handed_down: AtomicUsize::new(0),
+            waiting: instruments.gauge(
+                "radiosonde_waiting_items",
+                "Items whose sender is held back until there is room.",
+                &[("data_type", signal.name())],
+            ),
+            recovered: instruments.counter(
+                "radiosonde_recovered_items",
+                "Items taken from a file that an earlier run left.",
+                &[("data_type", signal.name())],
+            ),
             spilled: instruments.counter(
                 "radiosonde_spilled_items",
                 "Items left in a file at shutdown, to be sent first at the next start.",
@@ -84,7 +101,29 @@ impl Counts {
 
     /// Whether anything waits here.
     pub fn holds_items(&self) -> bool {
-        self.held.value() > 0.0
+        self.held.value() > 0.0 || self.handed_down.load(Ordering::Relaxed) > 0
+    }
+
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The books over one offer of items that are held.
+    pub fn custody(&self, items: usize) -> Held<'_> {
+        Held { counts: self, items }
+    }
+
+    /// The sender of so many items waits for room until the answer is dropped.
+    pub fn waiting(&self, items: usize) -> Waiting<'_> {
+        self.waiting.add(items as f64);
+        Waiting { counts: self, items }
+    }
+
+    /// Items of an earlier run's file are held.
+    pub fn recovered(&self, items: usize) {
+        let _moving = self.registry.moving();
+        self.recovered.add(items as u64);
+        self.took(items);
     }
 
     /// Items came in.
@@ -114,9 +153,10 @@ impl Counts {
 
     /// Items of a damaged record that an earlier run left.
     pub fn corrupt(&self, items: u64) {
-        self.instruments
-            .dropped(self.signal, DropReason::CorruptRecord)
-            .add(items);
+        let dropped = self.instruments.dropped(self.signal, DropReason::CorruptRecord);
+        let _moving = self.registry.moving();
+        self.recovered.add(items);
+        dropped.add(items);
     }
 
     /// A batch goes.
@@ -131,5 +171,44 @@ impl Counts {
 
     pub fn cardinality(&self, groups: usize) {
         self.cardinality.set(groups as f64);
+    }
+}
+
+/// See [`Counts::custody`].
+pub struct Held<'a> {
+    counts: &'a Counts,
+    items: usize,
+}
+
+impl Custody for Held<'_> {
+    fn handed_down(&mut self) {
+        self.counts.handed_down.fetch_add(self.items, Ordering::Relaxed);
+        self.counts.left(self.items);
+    }
+
+    fn answered(&mut self, answer: &Result<(), Refused>, waited: bool) {
+        if waited {
+            self.abandoned();
+        }
+        if answer.is_ok() {
+            self.counts.left(self.items);
+        }
+    }
+
+    fn abandoned(&mut self) {
+        self.counts.took(self.items);
+        self.counts.handed_down.fetch_sub(self.items, Ordering::Relaxed);
+    }
+}
+
+/// See [`Counts::waiting`].
+pub struct Waiting<'a> {
+    counts: &'a Counts,
+    items: usize,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.counts.waiting.add(-(self.items as f64));
     }
 }

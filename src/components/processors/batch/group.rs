@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::counts::{Counts, Trigger};
 use super::{Ack, Config};
-use crate::component::{BuildContext, ComponentId, DropReason, Outlet, Refused};
-use crate::pdata::{Batch, Headers, Origin, Permit, Signal};
+use crate::component::{BuildContext, ComponentId, DropReason, Offered, Outlet, Refused};
+use crate::pdata::{Batch, Headers, Origin, Permit, Signal, TakenBy};
 use crate::queue::{self, LimitedLog, PartList, Piece, Ticket};
 
 /// A group of one metadata combination that saw nothing for this long ends.
@@ -165,7 +165,9 @@ impl Group {
                 Ok(Offer::Taken(Some(answer))) => return Ok(answer.await.unwrap_or_else(|_| Err(stopping()))),
                 Ok(Offer::Full(given_back)) => batch = given_back,
             }
+            let waiting = self.common.counts.waiting(batch.items());
             room.await;
+            drop(waiting);
         }
     }
 
@@ -280,19 +282,27 @@ impl Group {
     /// Offers one batch until the next stage takes it or refuses it for good.
     async fn send_chunk(&self, mut pieces: Vec<Piece>, trigger: Trigger) {
         let mut delay = FIRST_RETRY;
+        let taken_by = Arc::new(TakenBy::default());
         loop {
             let draining = self.common.draining.is_cancelled();
             let batch = self.join(&pieces);
+            let origin = batch.origin().remembering(&taken_by);
+            let batch = batch.with_origin(origin);
             let items = batch.items();
             self.common.counts.sending(trigger, items, batch.wire_len());
+            let counts = &self.common.counts;
+            let call = Offered::new(
+                counts.registry(),
+                self.common.next.consume(batch),
+                counts.custody(items),
+            );
             let answer = tokio::select! {
                 biased;
-                answer = self.common.next.consume(batch) => answer,
+                answer = call => answer,
                 () = self.common.abort.cancelled() => Err(stopping()),
             };
             let refused = match answer {
                 Ok(()) => {
-                    self.common.counts.left(items);
                     answer_all(&pieces, &Ok(()));
                     return;
                 }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::group::Common;
-use crate::component::{BuildContext, DropReason, Refused};
-use crate::pdata::{Batch, Signal};
+use crate::component::{BuildContext, DropReason, Offered, Refused};
+use crate::pdata::{Batch, Signal, TakenBy};
 use crate::queue::Spill;
 use crate::queue::spill::{Found, LOOK_AGAIN, Recovery};
 
@@ -93,16 +93,22 @@ impl Leftovers {
 
     /// `false` when the stop came before the next stage took it.
     async fn offer(&self, batch: &Batch) -> bool {
+        let taken_by = Arc::new(TakenBy::default());
+        let batch = batch.clone().with_origin(batch.origin().remembering(&taken_by));
+        self.common.counts.recovered(batch.items());
         loop {
             if self.common.draining.is_cancelled() {
+                // It stays in a file.
+                self.common.counts.spilled(batch.items());
                 return false;
             }
-            let refused = match self.common.next.consume(batch.clone()).await {
+            let custody = self.common.counts.custody(batch.items());
+            let call = self.common.next.consume(batch.clone());
+            let refused = match Offered::new(self.common.counts.registry(), call, custody).await {
                 Ok(()) => return true,
                 Err(refused) => refused,
             };
             if refused.permanent {
-                self.common.counts.took(batch.items());
                 self.common.lose(batch.items(), &refused, DropReason::PermanentError);
                 return true;
             }
@@ -121,32 +127,38 @@ impl Leftovers {
         if unsent.is_empty() && untaken.is_none() && unread.is_none() {
             return;
         }
-        let items: usize = unsent.iter().map(Batch::items).sum();
+        let sizes: Vec<usize> = unsent.iter().map(Batch::items).collect();
         let mut batches: Vec<Batch> = untaken.iter().map(|recovered| recovered.batch.clone()).collect();
         batches.extend(unsent);
         let spill = Arc::clone(&self.spill);
+        let count = batches.len();
         let writing = tokio::task::spawn_blocking(move || spill.store(&batches, unread.as_deref_mut()));
-        let error = match writing.await {
-            Ok(Ok(())) => {
-                if let Some(recovered) = untaken {
-                    recovered.file.answered();
-                }
-                self.common.counts.spilled(items);
-                tracing::warn!(
-                    processor = %self.common.id, items,
-                    "could not be handed on before the end; left in a file for the next start"
-                );
-                return;
-            }
-            Ok(Err(error)) => error.to_string(),
-            Err(error) => error.to_string(),
+        let (kept, error) = match writing.await {
+            Ok(Ok(())) => (count, None),
+            Ok(Err(stored)) => (stored.kept, Some(stored.error.to_string())),
+            Err(error) => (0, Some(error.to_string())),
         };
-        if items > 0 {
+        // The record that was being offered stands first; where it was not copied it is still in its own file.
+        let before = usize::from(untaken.is_some());
+        if let Some(recovered) = untaken.filter(|_| kept >= before) {
+            recovered.file.answered();
+        }
+        let mut unsent_kept = sizes;
+        let lost: usize = unsent_kept.split_off(kept.saturating_sub(before)).iter().sum();
+        let items: usize = unsent_kept.iter().sum();
+        if items > 0 || error.is_none() {
+            self.common.counts.spilled(items);
+            tracing::warn!(
+                processor = %self.common.id, items,
+                "could not be handed on before the end; left in a file for the next start"
+            );
+        }
+        if let Some(error) = error.filter(|_| lost > 0) {
             let refused = Refused::retryable(format!(
                 "the time to drain is over, and nothing can be written: {error}"
             ));
-            self.common.lose(items, &refused, DropReason::ShutdownDeadline);
-            tracing::error!(processor = %self.common.id, dropped_items = items, %error, "data is lost at the stop");
+            self.common.lose(lost, &refused, DropReason::ShutdownDeadline);
+            tracing::error!(processor = %self.common.id, dropped_items = lost, %error, "data is lost at the stop");
         }
     }
 }

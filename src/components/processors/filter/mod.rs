@@ -21,7 +21,7 @@ use self::rules::Trouble;
 use self::walk::Walk;
 use crate::component::{
     BuildContext, BuiltProcessor, Clock, ComponentId, ComponentKind, Counter, DropReason, Factory, Outlet, Plan,
-    Processor, ProcessorPlan, Refused, Stability, StartError,
+    Processor, ProcessorPlan, Refused, Removed, Stability, StartError,
 };
 use crate::config::Section;
 use crate::pdata::{Batch, Signal};
@@ -140,7 +140,7 @@ impl Filter {
 }
 
 impl Processor for Filter {
-    fn process(&self, batch: Batch) -> Result<Option<Batch>, Refused> {
+    fn process_noting(&self, batch: Batch, removed: &mut Removed) -> Result<Option<Batch>, Refused> {
         if matches!(self.rules(), Rules::Conditions(levels) if levels.is_empty()) {
             return Ok(Some(batch));
         }
@@ -158,10 +158,10 @@ impl Processor for Filter {
         self.report(&walk.trouble)?;
         if rewritten.dropped > 0 {
             self.filtered.add(rewritten.dropped as u64);
-            self.discarded.add(rewritten.dropped as u64);
+            removed.note(&self.discarded, rewritten.dropped as u64);
         }
         if rewritten.malformed > 0 {
-            self.invalid.add(rewritten.malformed as u64);
+            removed.note(&self.invalid, rewritten.malformed as u64);
             warn!(processor = %self.id, items = rewritten.malformed, "dropped malformed {}", self.signal.items_name());
         }
         Ok(rewritten.batch)

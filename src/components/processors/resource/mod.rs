@@ -12,7 +12,7 @@ use tracing::warn;
 use super::actions::{Actions, Run};
 use crate::component::{
     BuildContext, BuiltProcessor, ComponentId, ComponentKind, Counter, DropReason, Factory, Outlet, Plan, Processor,
-    ProcessorPlan, Refused, Stability, StartError,
+    ProcessorPlan, Refused, Removed, Stability, StartError,
 };
 use crate::config::Section;
 use crate::pdata::{Batch, Edit, Place, Rewriter, Signal, Visit};
@@ -86,7 +86,7 @@ struct EditResource {
 }
 
 impl Processor for EditResource {
-    fn process(&self, batch: Batch) -> Result<Option<Batch>, Refused> {
+    fn process_noting(&self, batch: Batch, removed: &mut Removed) -> Result<Option<Batch>, Refused> {
         let mut walk = Walk {
             run: self.actions.for_batch(batch.origin()),
         };
@@ -94,7 +94,7 @@ impl Processor for EditResource {
             .rewrite(&mut walk)
             .map_err(|error| Refused::permanent(format!("malformed {}: {error}", self.signal)))?;
         if rewritten.malformed > 0 {
-            self.invalid.add(rewritten.malformed as u64);
+            removed.note(&self.invalid, rewritten.malformed as u64);
             warn!(processor = %self.id, items = rewritten.malformed, "dropped malformed {}", self.signal.items_name());
         }
         Ok(rewritten.batch)

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use crate::alert::{Alert, Labels, Rule, Sample, Template, Threshold, Transition};
 use crate::component::{
     BuildContext, BuiltProcessor, ComponentKind, Counter, Factory, Gauge, Outlet, Plan, Processor, ProcessorPlan,
-    Refused, Stability, StartError,
+    Refused, Removed, Stability, StartError,
 };
 use crate::config::Section;
 use crate::config::types::GoDuration;
@@ -171,7 +171,7 @@ struct ThresholdAlert {
 }
 
 impl Processor for ThresholdAlert {
-    fn process(&self, mut batch: Batch) -> Result<Option<Batch>, Refused> {
+    fn process_noting(&self, mut batch: Batch, _removed: &mut Removed) -> Result<Option<Batch>, Refused> {
         let mut transitions = Vec::new();
         {
             let mut threshold = self.threshold.lock().unwrap_or_else(PoisonError::into_inner);

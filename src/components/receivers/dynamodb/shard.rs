@@ -336,9 +336,8 @@ impl Shard {
         };
         let batch = Batch::from_decoded(Decoded::Metrics(request), Arc::new(origin));
         let items = batch.items();
-        let result = self.outlet.consume(batch).await;
-        self.received.record(Signal::Metrics, items, &result);
-        result
+        let call = self.outlet.consume(batch);
+        self.received.offer(Signal::Metrics, items, call).await
     }
 
     /// Whether polling works and how far each table is known: a rule must not take blindness for silence.

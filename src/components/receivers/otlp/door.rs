@@ -142,9 +142,7 @@ impl Door {
         if items == 0 {
             return Ok(taken);
         }
-        let result = outlet.consume(admitted.batch).await;
-        counts.record(signal, items, &result);
-        match result {
+        match counts.offer(signal, items, outlet.consume(admitted.batch)).await {
             Ok(()) => Ok(taken),
             Err(refused) => {
                 tracing::debug!(receiver = %self.id, items, error = %refused, "data refused");
