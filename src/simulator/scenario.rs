@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::config::Document;
+
 /// A world and its timeline. Minutes are counted from `start`; negative ones lie before it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -237,11 +239,26 @@ impl Scenario {
     /// A scenario from its YAML (or JSON) text.
     ///
     /// # Errors
-    /// The parser's message with line and column.
+    /// Every problem with its line and column.
     pub fn from_yaml(text: &str) -> Result<Self, String> {
-        let mut scenario: Scenario = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
-        scenario.start -= scenario.start % 300;
-        Ok(scenario)
+        let document =
+            Document::from_text("scenario", text, &|_: &str| None).map_err(|problems| problems.to_string())?;
+        let scenario = document.root().read::<Scenario>();
+        document.root().report_untaken();
+        let problems = document.problems();
+        match scenario {
+            Some(scenario) if !problems.has_errors() => {
+                let start = scenario.start;
+                Ok(scenario.starting_at(start))
+            }
+            _ => Err(problems.to_string()),
+        }
+    }
+
+    /// The same world with its minute 0 at another time, rounded down to a whole five minutes.
+    pub fn starting_at(mut self, unix_seconds: u64) -> Self {
+        self.start = unix_seconds - unix_seconds % 300;
+        self
     }
 
     /// What `radiosonde demo` shows: an orders table whose writes outgrow their capacity from minute 4 on.

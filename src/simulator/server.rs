@@ -1,24 +1,20 @@
 //! The HTTP side: routes a request by path, target and signing scope, and encodes the answer in the caller's protocol.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{Request, State};
 use axum::response::Response;
-use axum::serve::ListenerExt;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
+use hyper::body::Incoming;
 
 use super::answer::{ApiError, Caller};
 use super::faults::{Struck, strike};
 use super::value::Value;
 use super::{Call, Simulator, cloudwatch, control, dynamodb, locked, sts};
+use crate::component::{Deadline, Running};
+use crate::net::server::{BindError, Endpoint, HttpServer, ServerSettings, serve_http};
 
 /// Requests of these APIs are below 1 MiB.
 const MAX_BODY: usize = 4 << 20;
@@ -27,12 +23,14 @@ const CBOR_PATH: &str = "/service/GraniteServiceVersion20100801/operation/";
 const CLOUDWATCH_TARGET: &str = "GraniteServiceVersion20100801.";
 const DYNAMODB_TARGET: &str = "DynamoDB_20120810.";
 
+/// What requests under way get when the server is stopped.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
 /// A running server; stops when told to or dropped.
 pub struct Served {
     /// Where it listens.
     pub address: SocketAddr,
-    stop: CancellationToken,
-    tasks: TaskTracker,
+    http: HttpServer,
 }
 
 impl Served {
@@ -41,17 +39,9 @@ impl Served {
         format!("http://{}", self.address)
     }
 
-    /// Stops accepting and waits for requests under way.
+    /// Stops accepting and waits a moment for requests under way.
     pub async fn stop(&self) {
-        self.stop.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        self.stop.cancel();
+        self.http.stop(Deadline::after(LAST_ANSWERS)).await;
     }
 }
 
@@ -60,26 +50,18 @@ impl Simulator {
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub async fn serve(self: &Arc<Self>, listen: SocketAddr) -> io::Result<Served> {
-        let listener = TcpListener::bind(listen).await?;
-        let address = listener.local_addr()?;
-        let stop = CancellationToken::new();
-        let tasks = TaskTracker::new();
-        let router = Router::new().fallback(handle).with_state(Arc::clone(self));
-        let stopped = stop.clone();
-        let listener = listener.tap_io(|stream| {
-            // Small answers must not wait for an acknowledgement.
-            let _ = stream.set_nodelay(true);
-        });
-        tasks.spawn(async move {
-            let served = axum::serve(listener, router)
-                .with_graceful_shutdown(stopped.cancelled_owned())
-                .await;
-            if let Err(error) = served {
-                tracing::warn!(%error, "the simulated AWS endpoint ended");
-            }
-        });
-        Ok(Served { address, stop, tasks })
+    pub async fn serve(self: &Arc<Self>, listen: SocketAddr) -> Result<Served, BindError> {
+        let refused = |reason: String| BindError {
+            address: listen.to_string(),
+            reason,
+        };
+        let endpoint = Endpoint::parse(&listen.to_string()).map_err(refused)?;
+        let simulator = Arc::clone(self);
+        let answer = move |request, _peer| handle(Arc::clone(&simulator), request);
+        let http = serve_http(&ServerSettings::new(endpoint), answer).await?;
+        let bound = http.addresses().first().copied();
+        let address = bound.ok_or_else(|| refused("nothing was bound".to_owned()))?;
+        Ok(Served { address, http })
     }
 }
 
@@ -133,7 +115,7 @@ fn route(path: &str, headers: &HeaderMap, body: &[u8]) -> Option<Routed> {
     })
 }
 
-async fn handle(State(simulator): State<Arc<Simulator>>, request: Request) -> Response {
+async fn handle(simulator: Arc<Simulator>, request: Request<Incoming>) -> Response {
     let (head, body) = request.into_parts();
     let Ok(body) = to_bytes(Body::new(body), MAX_BODY).await else {
         return plain(StatusCode::PAYLOAD_TOO_LARGE, "request body is larger than 4 MiB");
