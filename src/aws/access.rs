@@ -15,6 +15,7 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use serde::Deserialize;
 
 use crate::component::Clock;
+use crate::config::Section;
 use crate::config::types::Secret;
 
 /// The settings that every AWS receiver has.
@@ -25,8 +26,34 @@ pub struct AccessSettings {
     pub accounts: Vec<AccountSettings>,
     pub profile: String,
     pub endpoint: String,
+    #[serde(skip)]
     pub endpoints: EndpointSettings,
     pub credentials: Option<StaticCredentials>,
+}
+
+/// Services that get an endpoint of their own once something reads them.
+const LATER_ENDPOINTS: &[&str] = &["sagemaker", "tagging"];
+
+impl AccessSettings {
+    /// Reads the keys of this group from a receiver's section. Problems are reported to the section.
+    pub fn read(section: &Section) -> Option<Self> {
+        let mut settings: Self = section.read()?;
+        if let Some(endpoints) = section.take("endpoints") {
+            for service in LATER_ENDPOINTS {
+                if endpoints.has(service) {
+                    endpoints.error_at(service, format!("`{service}` is not built yet"));
+                }
+            }
+            settings.endpoints = endpoints.read()?;
+        }
+        for (position, account) in settings.accounts.iter().enumerate() {
+            if account_of_arn(&account.role_arn).is_none() {
+                let key = format!("accounts::{position}::role_arn");
+                section.error_at(&key, "must be the ARN of a role: arn:aws:iam::123456789012:role/NAME");
+            }
+        }
+        Some(settings)
+    }
 }
 
 /// `accounts[]`.
@@ -98,6 +125,7 @@ impl Place {
 /// The loaded configuration that all clients are made from.
 pub struct Access {
     settings: AccessSettings,
+    clock: Arc<dyn Clock>,
     base: SdkConfig,
 }
 
@@ -114,7 +142,7 @@ impl Access {
             .build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http)
-            .time_source(SdkTime(clock))
+            .time_source(SdkTime(Arc::clone(&clock)))
             // The SDK's own retries would bypass our rate limits and the bill's count.
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts);
@@ -136,8 +164,14 @@ impl Access {
         }
         Self {
             settings,
+            clock,
             base: loader.load().await,
         }
+    }
+
+    /// The same read anew: profile, environment and credentials as they are now, none of what was cached.
+    pub async fn renewed(&self) -> Self {
+        Self::load(self.settings.clone(), Arc::clone(&self.clock)).await
     }
 
     /// Every account and region to ask. Empty where no region is known.

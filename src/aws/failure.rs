@@ -46,6 +46,14 @@ impl Failure {
         )
     }
 
+    /// Whether every other call with these credentials would fail the same way.
+    pub fn ends_the_round(&self) -> bool {
+        matches!(
+            self,
+            Failure::Denied { .. } | Failure::Expired | Failure::NoCredentials(_)
+        )
+    }
+
     /// Reads the SDK's error of one `action`, e.g. `cloudwatch:GetMetricData`.
     pub fn of<E>(action: &str, error: &SdkError<E, HttpResponse>) -> Self
     where

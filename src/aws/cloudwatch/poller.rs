@@ -1,12 +1,14 @@
 //! All series of one account and region: asks for what is due, remembers what was said, offers what is settled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
 
 use aws_sdk_cloudwatch::Client;
 
-use super::fetch::fetch;
+use super::fetch::{Fetched, fetch};
 use super::history::{Changes, History, Settling};
-use super::plan::{Ask, plan};
+use super::plan::{Ask, Request, plan};
 use super::want::{Class, SeriesId, Want};
 use crate::aws::{Calls, Failure};
 use crate::component::Clock;
@@ -17,6 +19,11 @@ const MAX_GAP_S: i64 = 24 * 3600;
 const MAX_NEW_S: i64 = 3 * 3600;
 /// A series that the credentials may not read is tried again after so long.
 const FORBIDDEN_S: i64 = 3600;
+
+/// The first pause after a failure is at most so long; it doubles with each ...
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// ... up to this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
 /// How to poll.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +42,8 @@ struct Track {
     next_due: i64,
     /// Unwanted since; polled until its last values are settled.
     leaving: Option<i64>,
+    /// The credentials may not read it; asked again hourly.
+    forbidden: bool,
 }
 
 /// What one round of polling did.
@@ -50,9 +59,9 @@ pub struct Polled {
     pub partial: u64,
     /// Minutes given up because the gap was longer than 24 hours.
     pub skipped: u64,
-    /// Series that may not be read.
+    /// Series that may not be read, now or at the last try.
     pub forbidden: usize,
-    /// The first failed call.
+    /// Why some series were not answered in this round.
     pub failure: Option<Failure>,
 }
 
@@ -104,6 +113,7 @@ impl Poller {
                 want: want.clone(),
                 next_due: now,
                 leaving: None,
+                forbidden: false,
             });
             track.leaving = None;
             track.want = want;
@@ -145,13 +155,67 @@ impl Poller {
         self.tracks.get(series)?.history.newest_value()
     }
 
-    /// Asks for everything that is due. Values go into memory; nothing is handed on here.
+    /// Asks for everything that is due. Values go into memory; nothing is handed on here. What a throttle or another
+    /// passing failure leaves is tried again, with growing random pauses, until the next round begins.
     pub async fn poll(&mut self, client: &Client, calls: &Calls, clock: &dyn Clock) -> Polled {
         let now = clock.now().seconds() as i64;
-        let settling = self.settling();
         let mut polled = Polled::default();
-        let mut due: Vec<SeriesId> = Vec::new();
-        let mut asks = Vec::new();
+        let (due, asks) = self.due(now, &mut polled);
+        polled.asked = due.len();
+        let mut waiting: VecDeque<Request> = plan(asks, now).into();
+        let mut failures = 0;
+        let mut last_failure = None;
+        while let Some(request) = waiting.pop_front() {
+            // The answer shows the state of the moment it was asked for, not of the round's beginning.
+            let asked_at = clock.now().seconds() as i64;
+            if asked_at - now >= self.settings.interval {
+                // The rate was too short for this round: the rest waits for the next one, which covers it for free.
+                waiting.push_front(request);
+                break;
+            }
+            let wants: Vec<Want> = request
+                .series
+                .iter()
+                .filter_map(|position| Some(self.tracks.get(due.get(*position)?)?.want.clone()))
+                .collect();
+            let borrowed: Vec<&Want> = wants.iter().collect();
+            let mut fetched = fetch(client, calls, &request, &borrowed).await;
+            let failure = fetched.failure.take();
+            let left = left_over(&request, &fetched);
+            self.take(&due, &request, fetched, (now, asked_at), &mut polled);
+            let Some(failure) = failure else { continue };
+            let (ends_the_round, passes) = (failure.ends_the_round(), failure.is_transient());
+            let throttled = matches!(failure, Failure::Throttled { .. });
+            last_failure = Some(failure);
+            if ends_the_round {
+                waiting.push_back(left);
+                break;
+            }
+            if !passes {
+                // A request that AWS refuses costs only itself.
+                polled.failure = last_failure.clone();
+                continue;
+            }
+            if throttled {
+                // The most urgent first, as planned.
+                waiting.push_front(left);
+            } else {
+                waiting.push_back(left);
+            }
+            clock.sleep(full_jitter(failures, random_unit())).await;
+            failures += 1;
+        }
+        if !waiting.is_empty() {
+            polled.failure = polled.failure.or(last_failure);
+        }
+        polled.forbidden = self.tracks.values().filter(|track| track.forbidden).count();
+        polled
+    }
+
+    /// Every series whose time has come, and from where to ask.
+    fn due(&mut self, now: i64, polled: &mut Polled) -> (Vec<SeriesId>, Vec<Ask>) {
+        let settling = self.settling();
+        let (mut due, mut asks) = (Vec::new(), Vec::new());
         for (id, track) in &mut self.tracks {
             if now < track.next_due {
                 continue;
@@ -161,50 +225,34 @@ impl Poller {
             asks.push(Ask::new(due.len(), &track.want, from));
             due.push(id.clone());
         }
-        polled.asked = due.len();
-        for request in plan(asks, now) {
-            let asked_at = clock.now().seconds() as i64;
-            if asked_at - now >= self.settings.interval {
-                // The rate was too short for this round: the rest waits for the next one, which covers it for free.
-                break;
-            }
-            // The answer shows the state of the moment it was asked for, not of the round's beginning.
-            let wants: Vec<Want> = request
-                .series
-                .iter()
-                .filter_map(|position| Some(self.tracks.get(due.get(*position)?)?.want.clone()))
-                .collect();
-            let borrowed: Vec<&Want> = wants.iter().collect();
-            let fetched = fetch(client, calls, &request, &borrowed).await;
-            polled.units += fetched.units;
-            polled.partial += fetched.partial;
-            polled.answered += fetched.complete.len();
-            for (position, answer) in fetched.complete {
-                let Some(track) = due.get(position).and_then(|id| self.tracks.get_mut(id)) else {
-                    continue;
-                };
-                let window = (request.from, request.to);
-                let changes = track.history.take(&track.want, &answer, window, asked_at, settling);
-                polled.changes.late += changes.late;
-                polled.changes.revised += changes.revised;
-                let interval = self.settings.interval.max(track.want.period);
-                track.next_due = now - now.rem_euclid(interval) + interval;
-            }
-            polled.forbidden += fetched.forbidden.len();
-            for position in fetched.forbidden {
-                if let Some(track) = due.get(position).and_then(|id| self.tracks.get_mut(id)) {
-                    track.next_due = now + FORBIDDEN_S;
-                }
-            }
-            if let Some(failure) = fetched.failure {
-                let hopeless = !failure.is_transient();
-                polled.failure.get_or_insert(failure);
-                if hopeless {
-                    break;
-                }
+        (due, asks)
+    }
+
+    /// Remembers what came of a request. `times`: beginning of the round, moment of the question.
+    fn take(&mut self, due: &[SeriesId], request: &Request, fetched: Fetched, times: (i64, i64), polled: &mut Polled) {
+        let (now, asked_at) = times;
+        let settling = self.settling();
+        polled.units += fetched.units;
+        polled.partial += fetched.partial;
+        polled.answered += fetched.complete.len();
+        for (position, answer) in fetched.complete {
+            let Some(track) = due.get(position).and_then(|id| self.tracks.get_mut(id)) else {
+                continue;
+            };
+            let window = (request.from, request.to);
+            let changes = track.history.take(&track.want, &answer, window, asked_at, settling);
+            polled.changes.late += changes.late;
+            polled.changes.revised += changes.revised;
+            let interval = self.settings.interval.max(track.want.period);
+            track.next_due = now - now.rem_euclid(interval) + interval;
+            track.forbidden = false;
+        }
+        for position in fetched.forbidden {
+            if let Some(track) = due.get(position).and_then(|id| self.tracks.get_mut(id)) {
+                track.next_due = now + FORBIDDEN_S;
+                track.forbidden = true;
             }
         }
-        polled
     }
 
     /// Every point that is ready, by resource and oldest first per series.
@@ -236,5 +284,41 @@ impl Poller {
                 track.history.done(point.at, track.want.period);
             }
         }
+    }
+}
+
+/// What of a request has to be asked again.
+fn left_over(request: &Request, fetched: &Fetched) -> Request {
+    let mut left = request.clone();
+    left.series
+        .retain(|position| !fetched.complete.contains_key(position) && !fetched.forbidden.contains(position));
+    left
+}
+
+/// A pause between nothing and a limit that doubles with every failure; `chance` is between 0 and 1.
+fn full_jitter(failures: u32, chance: f64) -> Duration {
+    let limit = FIRST_PAUSE
+        .saturating_mul(2u32.saturating_pow(failures))
+        .min(LONGEST_PAUSE);
+    limit.mul_f64(chance.clamp(0.0, 1.0))
+}
+
+/// Between 0 and 1. Spreads retries; needs no quality beyond differing between agents.
+fn random_unit() -> f64 {
+    let bits = RandomState::new().hash_one(0u8);
+    (bits >> 11) as f64 / (1u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_are_random_below_a_limit_that_doubles_up_to_twenty_seconds() {
+        assert_eq!(full_jitter(0, 1.0), Duration::from_millis(200));
+        assert_eq!(full_jitter(3, 1.0), Duration::from_millis(1_600));
+        assert_eq!(full_jitter(3, 0.5), Duration::from_millis(800));
+        assert_eq!(full_jitter(60, 1.0), Duration::from_secs(20));
+        assert_eq!(full_jitter(60, 0.0), Duration::ZERO);
     }
 }

@@ -157,7 +157,10 @@ fn one_of(section: &Section, key: &str, value: &str, built: &[&str], planned: &[
 
 /// Reads and checks. Problems are reported to the section.
 pub fn check(section: &Section) -> Option<Config> {
-    let access = section.read::<AccessSettings>()?;
+    let access = AccessSettings::read(section)?;
+    if !names_a_region(&access) {
+        section.warn("no region: neither `regions` nor AWS_REGION; the profile or the instance has to name one");
+    }
     let keys = section.read::<Keys>()?;
     let polling = match section.take("polling") {
         Some(polling) => {
@@ -207,12 +210,6 @@ pub fn check(section: &Section) -> Option<Config> {
     if seconds(keys.discovery_interval) < 60 {
         section.error_at("discovery_interval", "must be at least 60s");
     }
-    for (position, account) in access.accounts.iter().enumerate() {
-        if crate::aws::access::account_of_arn(&account.role_arn).is_none() {
-            let key = format!("accounts::{position}::role_arn");
-            section.error_at(&key, "must be the ARN of a role: arn:aws:iam::123456789012:role/NAME");
-        }
-    }
     let start_back = match keys.start_from.as_str() {
         // There is no checkpoint without a store: a start is as far back as values may still change.
         "checkpoint" => None,
@@ -249,6 +246,15 @@ pub fn check(section: &Section) -> Option<Config> {
         start_back,
         derived: keys.derived,
     })
+}
+
+/// Whether a region is known without asking the profile or the instance.
+fn names_a_region(access: &AccessSettings) -> bool {
+    let in_environment = ["AWS_REGION", "AWS_DEFAULT_REGION"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
+    let of_accounts = !access.accounts.is_empty() && access.accounts.iter().all(|account| !account.regions.is_empty());
+    in_environment || of_accounts || !access.regions.is_empty() || !access.profile.is_empty()
 }
 
 fn read_duration(text: &str) -> Result<GoDuration, serde::de::value::Error> {
@@ -343,6 +349,87 @@ mod tests {
             "policy",
         ] {
             assert!(problems.contains(part), "{part} in\n{problems}");
+        }
+    }
+
+    /// Every key of the design, as it is built or refused.
+    #[test]
+    fn every_key_of_the_design_is_built_or_refused_by_name_with_its_place() {
+        let built = [
+            "regions: [a, b]",
+            "accounts: [{role_arn: \"arn:aws:iam::444455556666:role/m\", external_id: e, session_name: s, regions: [a]}]",
+            "profile: p",
+            "endpoint: http://localhost:1",
+            "endpoints: {cloudwatch: http://a, dynamodb: http://b, sts: http://c}",
+            "include: [\"a*\"]",
+            "exclude: [b]",
+            "metrics: {include: [\"*\"], exclude: [a]}",
+            "discovery_interval: 10m",
+            "polling: {mode: uniform, interval: 5m}",
+            "percentiles: [p50, p99.9]",
+            "min_max: true",
+            "max_late: 15m",
+            "settle: fast",
+            "settle: strict",
+            "revisions: count",
+            "zero_fill: core",
+            "zero_fill: all",
+            "zero_fill: none",
+            "output: typed",
+            "temporality: delta",
+            "start_from: checkpoint",
+            "start_from: now",
+            "start_from: 6h",
+            "derived: false",
+        ];
+        for text in built {
+            let section = Section::from_yaml(
+                &format!("{text}\nprofile: here\n").replace("profile: p\nprofile: here", "profile: p"),
+            );
+            assert!(check(&section).is_some(), "{text}");
+            assert_eq!(section.problems(), Vec::<String>::new(), "{text}");
+        }
+        let refused = [
+            ("linked_accounts: true", "linked_accounts"),
+            ("imds_endpoint: http://a", "imds_endpoint"),
+            ("endpoints: {sagemaker: http://a}", "sagemaker"),
+            ("endpoints: {tagging: http://a}", "tagging"),
+            ("tags: {team: [a]}", "tags"),
+            ("tag_attributes: [team]", "tag_attributes"),
+            ("metrics: {pin: [a]}", "pin"),
+            ("metrics: {extra: [{metric_name: a}]}", "extra"),
+            ("polling: {mode: tiered}", "mode: tiered"),
+            ("polling: {mode: adaptive}", "mode: adaptive"),
+            ("polling: {source: auto}", "source"),
+            ("polling: {source: gms}", "source"),
+            ("polling: {free_requests: 1}", "free_requests"),
+            ("revisions: reemit", "revisions: reemit"),
+            ("output: metric_streams", "output: metric_streams"),
+            ("output: gauge_per_stat", "output: gauge_per_stat"),
+            ("temporality: cumulative", "temporality: cumulative"),
+            ("backfill: {max: 24h, order: live_first}", "backfill"),
+            ("budget: {usd_per_month: 1, hard: true, warn_at: 0.5}", "budget"),
+            ("rate: {GetMetricData: 1}", "rate"),
+            (
+                "hot_keys: {enabled: true, plaintext: false, top: 10, period: 5m}",
+                "hot_keys",
+            ),
+            ("item_collections: [{table: a, key: b}]", "item_collections"),
+            ("stream_namespaces: [a]", "stream_namespaces"),
+            ("storage: file_storage", "storage"),
+            ("k8s_leader_elector: a", "k8s_leader_elector"),
+        ];
+        for (text, name) in refused {
+            let section = Section::from_yaml(&format!("profile: here\n{text}\n"));
+            check(&section);
+            let problems = section.problems();
+            assert_eq!(problems.len(), 1, "{text}: {problems:?}");
+            assert!(problems[0].contains(":2:"), "{}", problems[0]);
+            assert!(
+                problems[0].contains(&format!("`{name}` is not built yet")),
+                "{}",
+                problems[0]
+            );
         }
     }
 }

@@ -54,7 +54,7 @@ fn ceiling(
     let info = discovery.table(table)?;
     let limits = info.part(index).map(|part| part.limits).unwrap_or_default();
     let described = if direction == "Read" { limits.read } else { limits.write };
-    if !info.on_demand {
+    if info.on_demand != Some(true) {
         let provisioned = described.or_else(|| metric(format!("Provisioned{direction}CapacityUnits"), &dimensions));
         return Some((provisioned?, "provisioned"));
     }

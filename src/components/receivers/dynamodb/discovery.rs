@@ -3,18 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_cloudwatch::types::RecentlyActive;
-use aws_sdk_dynamodb::types::{BillingMode, TableDescription};
 
+use super::clients::Clients;
 use super::config::Config;
-use super::shard::Clients;
+use super::series::{is_always_zero, is_described, want};
+use super::tables::{TableInfo, read_table};
 use crate::aws::Failure;
-use crate::aws::catalogue::{Metric, catalogue};
-use crate::aws::cloudwatch::{Class, SeriesId, Want, ZeroFill, statistics};
+use crate::aws::catalogue::catalogue;
+use crate::aws::cloudwatch::{SeriesId, Want};
 
 pub const NAMESPACE: &str = "AWS/DynamoDB";
 
 /// The resource id of everything that belongs to no table.
 pub const ACCOUNT: &str = "";
+
+const LIST_TABLES: &str = "dynamodb:ListTables";
+const LIST_METRICS: &str = "cloudwatch:ListMetrics";
+const DESCRIBE_TABLE: &str = "dynamodb:DescribeTable";
 
 const TABLE: &str = "TableName";
 const INDEX: &str = "GlobalSecondaryIndexName";
@@ -22,40 +27,10 @@ const INDEX: &str = "GlobalSecondaryIndexName";
 /// One call lists every active metric; hourly is enough.
 const LIST_METRICS_S: i64 = 3600;
 const DESCRIBE_S: i64 = 900;
+/// What is not allowed is tried again after so long.
+const DENIED_S: i64 = 600;
 /// An operation that was seen once may be throttled again for so long.
 const OPERATION_S: i64 = 14 * 86_400;
-
-/// Units per second of one table or index; `None`: no maximum is set.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Limits {
-    pub read: Option<f64>,
-    pub write: Option<f64>,
-}
-
-/// A table or one of its indexes.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Part {
-    pub limits: Limits,
-    /// Unix seconds from which it exists, as far as known.
-    pub since: i64,
-}
-
-/// What DescribeTable said.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TableInfo {
-    pub name: String,
-    pub arn: String,
-    pub on_demand: bool,
-    pub table: Part,
-    pub indexes: BTreeMap<String, Part>,
-}
-
-impl TableInfo {
-    /// The table (`None`) or one of its indexes.
-    pub fn part(&self, index: Option<&str>) -> Option<&Part> {
-        index.map_or(Some(&self.table), |index| self.indexes.get(index))
-    }
-}
 
 /// The known world of one account and region.
 #[derive(Default)]
@@ -68,6 +43,8 @@ pub struct Discovery {
     next_list_metrics: i64,
     /// Series of ListMetrics, and until when they count.
     listed: BTreeMap<SeriesId, i64>,
+    /// Actions that are not allowed, by action and table. Only what needs them is missing.
+    denied: BTreeMap<(&'static str, String), Failure>,
 }
 
 impl Discovery {
@@ -81,16 +58,25 @@ impl Discovery {
         self.tables.get(name)
     }
 
-    /// Asks what is due. `Ok(true)` when something may have changed.
-    ///
-    /// # Errors
-    /// The first failed call; what was learned before it stays.
-    pub async fn refresh(&mut self, clients: &Clients, config: &Config, now: i64) -> Result<bool, Failure> {
-        let mut changed = false;
+    /// Asks what is due. A failed call keeps what was known, and the others go on. Returns what failed now; what is
+    /// denied stands in [`Self::denied`].
+    pub async fn refresh(&mut self, clients: &Clients, config: &Config, now: i64) -> Vec<Failure> {
+        let mut failures = Vec::new();
         if now >= self.next_list_tables {
-            self.list_tables(clients, config, now).await?;
-            self.next_list_tables = now + config.discovery_interval;
-            changed = true;
+            let result = self.list_tables(clients, config, now).await;
+            let wait = config.discovery_interval;
+            if let Some(next) = self.settle((LIST_TABLES, ""), result, &mut failures) {
+                self.next_list_tables = now + next.unwrap_or(wait);
+            }
+        }
+        if now >= self.next_list_metrics {
+            let result = self.list_metrics(clients, now).await;
+            if let Some(next) = self.settle((LIST_METRICS, ""), result, &mut failures) {
+                self.next_list_metrics = now + next.unwrap_or(LIST_METRICS_S);
+            }
+        }
+        if self.denied.contains_key(&(LIST_TABLES, String::new())) {
+            self.names_from_metrics(config, now);
         }
         let due: Vec<String> = self
             .names
@@ -99,15 +85,81 @@ impl Discovery {
             .cloned()
             .collect();
         for name in due {
-            self.describe(clients, &name, now).await?;
-            changed = true;
+            if failures
+                .iter()
+                .any(|failure| !matches!(failure, Failure::Denied { .. }))
+            {
+                // What ails AWS ails the next call too; the next round asks again.
+                break;
+            }
+            let result = self.describe(clients, &name, now).await;
+            let was_denied = matches!(result, Err(Failure::Denied { .. }));
+            if let Some(next) = self.settle((DESCRIBE_TABLE, &name), result, &mut failures) {
+                // The first round comes at once; later ones are spread so that 1,000 tables make no burst.
+                let spread = (xxhash_rust::xxh3::xxh3_64(name.as_bytes()) % 300) as i64;
+                self.next_describe
+                    .insert(name.clone(), now + next.unwrap_or(DESCRIBE_S - spread));
+            }
+            if was_denied {
+                let info = || TableInfo::undescribed(&name, clients.arn_of_table(&name), now);
+                self.tables.entry(name.clone()).or_insert_with(info);
+            }
         }
-        if now >= self.next_list_metrics {
-            self.list_metrics(clients, now).await?;
-            self.next_list_metrics = now + LIST_METRICS_S;
-            changed = true;
+        failures
+    }
+
+    /// Sorts out a result: `None`, try again in the next round; else after so many seconds, or as usual.
+    fn settle(
+        &mut self,
+        what: (&'static str, &str),
+        result: Result<(), Failure>,
+        failures: &mut Vec<Failure>,
+    ) -> Option<Option<i64>> {
+        let key = (what.0, what.1.to_owned());
+        match result {
+            Ok(()) => {
+                self.denied.remove(&key);
+                Some(None)
+            }
+            Err(failure) => {
+                failures.push(failure.clone());
+                if !matches!(failure, Failure::Denied { .. }) {
+                    return None;
+                }
+                self.denied.insert(key, failure);
+                Some(Some(DENIED_S))
+            }
         }
-        Ok(changed)
+    }
+
+    /// The first denial of each action, and how many tables it concerns.
+    pub fn denied(&self) -> Vec<String> {
+        let mut by_action: BTreeMap<&str, (String, usize)> = BTreeMap::new();
+        for ((action, _), failure) in &self.denied {
+            by_action.entry(action).or_insert_with(|| (failure.to_string(), 0)).1 += 1;
+        }
+        let told = by_action.into_values().map(|(text, count)| match count {
+            1 => text,
+            more => format!("{text} (and {} more)", more - 1),
+        });
+        told.collect()
+    }
+
+    /// Where tables may not be listed their metrics name them.
+    fn names_from_metrics(&mut self, config: &Config, now: i64) {
+        let tables = self.listed.keys().filter_map(|series| series.dimension(TABLE));
+        let names: BTreeSet<&str> = tables.filter(|name| config.tables.take(name)).collect();
+        for name in names {
+            if self.names.insert(name.to_owned()) {
+                self.next_describe.insert(name.to_owned(), now);
+            }
+        }
+    }
+
+    fn forget(&mut self, name: &str) {
+        self.next_describe.remove(name);
+        self.tables.remove(name);
+        self.denied.remove(&(DESCRIBE_TABLE, name.to_owned()));
     }
 
     async fn list_tables(&mut self, clients: &Clients, config: &Config, now: i64) -> Result<(), Failure> {
@@ -134,10 +186,10 @@ impl Discovery {
             tracing::info!(table = %name, region = %clients.region, "found a DynamoDB table");
             self.next_describe.insert(name.clone(), now);
         }
-        for name in self.names.difference(&names) {
+        let gone: Vec<String> = self.names.difference(&names).cloned().collect();
+        for name in gone {
             tracing::info!(table = %name, region = %clients.region, "a DynamoDB table is gone");
-            self.next_describe.remove(name);
-            self.tables.remove(name);
+            self.forget(&name);
         }
         self.names = names;
         Ok(())
@@ -150,8 +202,7 @@ impl Discovery {
             // Deleted since the list was made.
             Err(Failure::Refused { code, .. }) if code == "ResourceNotFoundException" => {
                 self.names.remove(name);
-                self.next_describe.remove(name);
-                self.tables.remove(name);
+                self.forget(name);
                 return Ok(());
             }
             Err(failure) => return Err(failure),
@@ -161,9 +212,6 @@ impl Discovery {
             let info = read_table(description, name, known, now);
             self.tables.insert(name.to_owned(), info);
         }
-        // The first round comes at once; later ones are spread so that 1,000 tables make no burst.
-        let spread = (xxhash_rust::xxh3::xxh3_64(name.as_bytes()) % 300) as i64;
-        self.next_describe.insert(name.to_owned(), now + DESCRIBE_S - spread);
         Ok(())
     }
 
@@ -267,120 +315,46 @@ impl Discovery {
     }
 }
 
-fn read_table(description: &TableDescription, name: &str, known: Option<&TableInfo>, now: i64) -> TableInfo {
-    let mode = description
-        .billing_mode_summary()
-        .and_then(|summary| summary.billing_mode());
-    let on_demand = mode == Some(&BillingMode::PayPerRequest);
-    // -1 stands for no maximum, 0 provisioned units for on-demand.
-    let limit = |units: Option<i64>| units.filter(|units| *units > 0).map(|units| units as f64);
-    let limits = |provisioned: Option<(Option<i64>, Option<i64>)>, maxima: Option<(Option<i64>, Option<i64>)>| {
-        let (read, write) = if on_demand { maxima } else { provisioned }.unwrap_or((None, None));
-        Limits {
-            read: limit(read),
-            write: limit(write),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Section;
+
+    #[test]
+    fn every_metric_of_the_catalogue_is_wanted_in_every_set_of_dimensions() {
+        let mut discovery = Discovery::default();
+        let table = TableInfo::undescribed("t", "arn".to_owned(), 0);
+        discovery.tables.insert("t".to_owned(), table);
+        let mut expected = Vec::new();
+        for metric in catalogue().of(NAMESPACE) {
+            for set in &metric.dimensions {
+                let values = set
+                    .iter()
+                    .map(|name| (name.as_str(), if name == TABLE { "t" } else { "x" }));
+                let series = SeriesId::new(NAMESPACE, &metric.metric, &values.collect::<Vec<_>>());
+                discovery.listed.insert(series.clone(), 1);
+                expected.push((series, metric));
+            }
         }
-    };
-    let created = description.creation_date_time().map_or(0, |time| time.secs());
-    let mut indexes = BTreeMap::new();
-    for index in description.global_secondary_indexes() {
-        let Some(index_name) = index.index_name() else { continue };
-        let provisioned = index
-            .provisioned_throughput()
-            .map(|units| (units.read_capacity_units(), units.write_capacity_units()));
-        let maxima = index
-            .on_demand_throughput()
-            .map(|units| (units.max_read_request_units(), units.max_write_request_units()));
-        // An index that appears on a known table is new; on a new table it is as old as that.
-        let since = match known {
-            Some(known) => known.indexes.get(index_name).map_or(now, |part| part.since),
-            None => created,
-        };
-        let part = Part {
-            limits: limits(provisioned, maxima),
-            since,
-        };
-        indexes.insert(index_name.to_owned(), part);
+        let config = super::super::config::check(&Section::from_yaml("regions: [eu-central-1]")).unwrap();
+        let wants = discovery.wants(&config);
+        assert!(expected.len() > 60, "{}", expected.len());
+        for (series, metric) in expected {
+            let want = wants.iter().find(|want| want.series == series);
+            // Two that AWS always publishes as 0.
+            if metric.metric.starts_with("OnlineIndex") && metric.metric != "OnlineIndexPercentageProgress" {
+                assert!(want.is_none(), "{series:?}");
+                continue;
+            }
+            let want = want.unwrap_or_else(|| panic!("{series:?} is not asked for"));
+            assert_eq!(want.unit, metric.unit);
+            assert_eq!(want.kind, metric.otel_kind);
+            assert_eq!(want.period, i64::from(metric.period_s));
+            assert!(
+                (1..=5).contains(&want.statistics.len()),
+                "{series:?} {:?}",
+                want.statistics
+            );
+        }
     }
-    let provisioned = description
-        .provisioned_throughput()
-        .map(|units| (units.read_capacity_units(), units.write_capacity_units()));
-    let maxima = description
-        .on_demand_throughput()
-        .map(|units| (units.max_read_request_units(), units.max_write_request_units()));
-    TableInfo {
-        name: name.to_owned(),
-        arn: description.table_arn().unwrap_or_default().to_owned(),
-        on_demand,
-        table: Part {
-            limits: limits(provisioned, maxima),
-            since: created,
-        },
-        indexes,
-    }
-}
-
-fn want(metric: &Metric, series: &SeriesId, config: &Config, resource: &str, since: i64) -> Want {
-    let class = class_of(metric);
-    let fill = match config.zero_fill {
-        ZeroFill::Core => class == Class::Sentinel || metric.metric == "UserErrors",
-        ZeroFill::All => is_sparse(metric),
-        ZeroFill::None => false,
-    };
-    Want {
-        series: series.clone(),
-        kind: metric.otel_kind,
-        unit: metric.unit.clone(),
-        statistics: statistics(metric, &config.percentiles, config.min_max),
-        period: i64::from(metric.period_s),
-        class,
-        fill,
-        resource: resource.to_owned(),
-        exists_from: since,
-    }
-}
-
-fn class_of(metric: &Metric) -> Class {
-    match metric.metric.as_str() {
-        _ if metric.period_s >= 300 => Class::Native,
-        "ReadThrottleEvents" | "WriteThrottleEvents" => Class::Sentinel,
-        "ConsumedReadCapacityUnits" | "ConsumedWriteCapacityUnits" | "SuccessfulRequestLatency" => Class::Core,
-        _ => Class::Detail,
-    }
-}
-
-/// Series that are asked for because the table is there, not because ListMetrics names them: a throttle that never
-/// happened is invisible there, and the first one would be missed for 15 minutes.
-fn is_described(metric: &Metric, on_demand: bool) -> bool {
-    let name = metric.metric.as_str();
-    match name {
-        "ConsumedReadCapacityUnits" | "ConsumedWriteCapacityUnits" => true,
-        "ProvisionedReadCapacityUnits" | "ProvisionedWriteCapacityUnits" => !on_demand,
-        "OnDemandMaxReadRequestUnits" | "OnDemandMaxWriteRequestUnits" => on_demand,
-        _ => name.ends_with("ThrottleEvents"),
-    }
-}
-
-/// Index-building metrics that AWS still publishes, always as 0.
-fn is_always_zero(metric: &Metric) -> bool {
-    matches!(
-        metric.metric.as_str(),
-        "OnlineIndexConsumedWriteCapacity" | "OnlineIndexThrottleEvents"
-    )
-}
-
-/// No point means nothing happened.
-fn is_sparse(metric: &Metric) -> bool {
-    let name = metric.metric.as_str();
-    name.ends_with("ThrottleEvents")
-        || name.starts_with("FaultInjection")
-        || matches!(
-            name,
-            "ThrottledRequests"
-                | "SystemErrors"
-                | "UserErrors"
-                | "ConditionalCheckFailedRequests"
-                | "TransactionConflict"
-                | "TimeToLiveDeletedItemCount"
-        )
 }

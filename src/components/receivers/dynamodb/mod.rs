@@ -5,10 +5,13 @@
 //! the pipeline has taken them. A missing region, credentials or permission does not stop the agent: the receiver says
 //! so, reports itself degraded and tries on.
 
+mod clients;
 mod config;
 mod derived;
 mod discovery;
+mod series;
 mod shard;
+mod tables;
 mod telemetry;
 
 #[cfg(test)]
@@ -163,7 +166,7 @@ impl Start {
             self.tasks.spawn(async move {
                 let stop = shared.context.stop.clone();
                 let work = async {
-                    if let Some(shard) = Shard::open(shared, &access, place, &quit).await {
+                    if let Some(shard) = Shard::open(shared, access, place, &quit).await {
                         shard.run(quit.clone()).await;
                     }
                 };

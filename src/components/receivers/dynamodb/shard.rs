@@ -8,6 +8,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use prost::Message;
 use tokio_util::sync::CancellationToken;
 
+use super::clients::Clients;
 use super::config::Config;
 use super::derived;
 use super::discovery::{ACCOUNT, Discovery, NAMESPACE};
@@ -23,41 +24,6 @@ use crate::pdata::{Batch, Decoded, Origin, Permit, Signal};
 const BATCH: usize = 2_000;
 /// How long to wait when the account cannot be told yet.
 const RETRY: Duration = Duration::from_secs(30);
-
-/// Clients and call counters of one shard.
-pub struct Clients {
-    pub region: String,
-    pub cloudwatch: aws_sdk_cloudwatch::Client,
-    pub dynamodb: aws_sdk_dynamodb::Client,
-    pub get_metric_data: Calls,
-    pub list_metrics: Calls,
-    pub list_tables: Calls,
-    pub describe_table: Calls,
-}
-
-impl Clients {
-    fn new(access: &Access, config: &aws_config::SdkConfig, place: (&str, &str), context: &BuildContext) -> Self {
-        let calls = |api, action, limits| {
-            Calls::new(
-                api,
-                action,
-                limits,
-                Arc::clone(&context.clock),
-                &context.instruments,
-                place,
-            )
-        };
-        Self {
-            region: place.1.to_owned(),
-            cloudwatch: access.cloudwatch(config),
-            dynamodb: access.dynamodb(config),
-            get_metric_data: calls("GetMetricData", "cloudwatch:GetMetricData", Limits::GET_METRIC_DATA),
-            list_metrics: calls("ListMetrics", "cloudwatch:ListMetrics", Limits::LIST_METRICS),
-            list_tables: calls("ListTables", "dynamodb:ListTables", Limits::DESCRIBE),
-            describe_table: calls("DescribeTable", "dynamodb:DescribeTable", Limits::DESCRIBE),
-        }
-    }
-}
 
 /// What the receiver says about all its shards together.
 pub struct Health {
@@ -102,8 +68,12 @@ pub struct Shared {
     pub health: Arc<Health>,
 }
 
+/// Expired credentials are read anew at once, and not again before so many seconds have passed.
+const RENEW_S: i64 = 300;
+
 /// The loop of one account and region.
 pub struct Shard {
+    access: Arc<Access>,
     config: Arc<Config>,
     context: BuildContext,
     outlet: Outlet,
@@ -117,6 +87,8 @@ pub struct Shard {
     received: ReceiverCounts,
     started: i64,
     last_answer: i64,
+    /// When credentials were last read anew because they had expired.
+    renewed: Option<i64>,
     /// The last trouble that was logged, and when.
     told: Option<(String, i64)>,
 }
@@ -128,21 +100,34 @@ pub struct Round {
     pub refused: Option<Duration>,
 }
 
+/// What discovery and one poll gave.
+struct Asked {
+    discovery: Vec<Failure>,
+    polled: Polled,
+}
+
+impl Asked {
+    fn has_expired(&self) -> bool {
+        let failures = self.discovery.iter().chain(&self.polled.failure);
+        failures.into_iter().any(|failure| *failure == Failure::Expired)
+    }
+}
+
 impl Shard {
     /// Learns whose account it is, trying until it does. `None` when told to stop first.
-    pub async fn open(shared: Shared, access: &Access, place: Place, quit: &CancellationToken) -> Option<Self> {
+    pub async fn open(shared: Shared, access: Arc<Access>, place: Place, quit: &CancellationToken) -> Option<Self> {
         let Shared {
             config,
             context,
             outlet,
             health,
         } = shared;
-        let sdk = access.config(&place).await;
-        let account = match place.role.as_ref().and_then(|role| account_of_arn(&role.role_arn)) {
-            Some(account) => account.to_owned(),
-            None => caller_account(access, &sdk, &place, &context, &health, quit).await?,
+        let (access, account) = match place.role.as_ref().and_then(|role| account_of_arn(&role.role_arn)) {
+            Some(account) => (access, account.to_owned()),
+            None => caller_account(access, &place, &context, &health, quit).await?,
         };
-        let clients = Clients::new(access, &sdk, (&account, &place.region), &context);
+        let sdk = access.config(&place).await;
+        let clients = Clients::new(&access, &sdk, (&account, &place.region), &context);
         let now = context.clock.now().seconds() as i64;
         let poller = Poller::new(PollerSettings {
             interval: config.interval,
@@ -153,6 +138,7 @@ impl Shard {
         let counts = ShardCounts::new(&context.instruments, &account, &place.region);
         let received = context.instruments.receiver("aws");
         Some(Self {
+            access,
             config,
             context,
             outlet,
@@ -166,6 +152,7 @@ impl Shard {
             received,
             started: now,
             last_answer: now,
+            renewed: None,
             told: None,
         })
     }
@@ -211,8 +198,36 @@ impl Shard {
     }
 
     async fn ask(&mut self) -> Polled {
+        let mut asked = self.ask_once().await;
+        if asked.has_expired() && self.renew().await {
+            let polled = asked.polled;
+            asked = self.ask_once().await;
+            asked.polled.asked = polled.asked;
+            asked.polled.answered += polled.answered;
+        }
+        let polled = asked.polled;
+        if polled.answered > 0 {
+            self.last_answer = self.now();
+        }
+        let mut troubles = self.discovery.denied();
+        let passing = asked.discovery.iter();
+        troubles.extend(
+            passing
+                .filter(|failure| !matches!(failure, Failure::Denied { .. }))
+                .map(|failure| format!("discovery: {failure}")),
+        );
+        troubles.extend(polled.failure.iter().map(|failure| format!("polling: {failure}")));
+        if polled.forbidden > 0 {
+            let text = "metrics may not be read by cloudwatch:GetMetricData";
+            troubles.push(format!("{} {text}", polled.forbidden));
+        }
+        self.tell((!troubles.is_empty()).then(|| troubles.join("; ")));
+        polled
+    }
+
+    async fn ask_once(&mut self) -> Asked {
         let now = self.now();
-        let discovered = self.discovery.refresh(&self.clients, &self.config, now).await;
+        let discovery = self.discovery.refresh(&self.clients, &self.config, now).await;
         // Also after a failure: what was learned before it counts.
         let wants = self.discovery.wants(&self.config);
         self.poller.set_wants(wants, now);
@@ -222,20 +237,25 @@ impl Shard {
             .poll(&self.clients.cloudwatch, &self.clients.get_metric_data, clock.as_ref())
             .await;
         self.counts.polled(&polled, &self.poller);
-        if polled.answered > 0 {
-            self.last_answer = self.now();
-        }
-        if discovered.is_err() {
+        if !discovery.is_empty() {
             self.counts.discovery_errors.add(1);
         }
-        let trouble = match (&discovered, &polled.failure) {
-            (Err(failure), _) => Some(format!("discovery: {failure}")),
-            (_, Some(failure)) => Some(format!("polling: {failure}")),
-            _ if polled.forbidden > 0 => Some(format!("{} metrics may not be read", polled.forbidden)),
-            _ => None,
-        };
-        self.tell(trouble);
-        polled
+        Asked { discovery, polled }
+    }
+
+    /// Reads the credentials anew. False where that has just been done.
+    async fn renew(&mut self) -> bool {
+        let now = self.now();
+        if self.renewed.is_some_and(|at| now - at < RENEW_S) {
+            return false;
+        }
+        self.renewed = Some(now);
+        tracing::info!(receiver = %self.context.id, account = %self.account, region = %self.place.region,
+            "the AWS credentials have expired; reading them anew");
+        self.access = Arc::new(self.access.renewed().await);
+        let sdk = self.access.config(&self.place).await;
+        self.clients.renew(&self.access, &sdk);
+        true
     }
 
     /// Reports and logs a trouble: when it changes, and once an hour.
@@ -394,16 +414,14 @@ impl Shard {
     }
 }
 
-/// Asks STS until it answers.
+/// Asks STS until it answers, and gives the access it answered to.
 async fn caller_account(
-    access: &Access,
-    sdk: &aws_config::SdkConfig,
+    mut access: Arc<Access>,
     place: &Place,
     context: &BuildContext,
     health: &Health,
     quit: &CancellationToken,
-) -> Option<String> {
-    let sts = access.sts(sdk);
+) -> Option<(Arc<Access>, String)> {
     let calls = Calls::new(
         "GetCallerIdentity",
         "sts:GetCallerIdentity",
@@ -414,6 +432,7 @@ async fn caller_account(
     );
     let mut told: Option<Failure> = None;
     loop {
+        let sts = access.sts(&access.config(place).await);
         let answer = tokio::select! {
             () = quit.cancelled() => return None,
             answer = calls.send(|| sts.get_caller_identity().send()) => answer,
@@ -422,7 +441,7 @@ async fn caller_account(
             Ok(identity) => match identity.account() {
                 Some(account) => {
                     health.report(&place.name(), None);
-                    return Some(account.to_owned());
+                    return Some((access, account.to_owned()));
                 }
                 None => Failure::Refused {
                     code: "no account".to_owned(),
@@ -436,10 +455,14 @@ async fn caller_account(
                 trouble = %failure, "cannot tell the AWS account yet; trying on");
         }
         health.report(&place.name(), Some(format!("account unknown: {failure}")));
+        let with_credentials = failure.ends_the_round();
         told = Some(failure);
         tokio::select! {
             () = quit.cancelled() => return None,
             () = context.clock.sleep(RETRY) => {}
+        }
+        if with_credentials {
+            access = Arc::new(access.renewed().await);
         }
     }
 }

@@ -16,6 +16,10 @@ use crate::component::{Clock, ComponentState, InstrumentKind, Refused, SampleVal
 use crate::pdata::{Batch, Decoded};
 use crate::simulator::{Fault, FaultKind, Lag, Scenario, Served, Simulator, Statistic, VirtualClock};
 
+mod access;
+mod output;
+mod truth;
+
 /// One point as it came out: resource, metric, attributes, start in seconds.
 type Key = (String, String, Vec<(String, String)>, i64);
 
@@ -26,6 +30,8 @@ struct Sink {
     points: Mutex<BTreeMap<Key, Vec<(f64, f64)>>>,
     resources: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
     units: Mutex<BTreeMap<String, String>>,
+    /// Least and greatest value of the last histogram point of each metric.
+    ranges: Mutex<BTreeMap<String, (Option<f64>, Option<f64>)>>,
 }
 
 impl Sink {
@@ -87,6 +93,8 @@ impl Sink {
                         for point in &histogram.data_points {
                             assert_eq!(point.bucket_counts, [point.count]);
                             assert!(point.explicit_bounds.is_empty());
+                            let range = (point.min, point.max);
+                            self.ranges.lock().unwrap().insert(metric.name.clone(), range);
                             let value = (point.count as f64, point.sum.unwrap());
                             add(
                                 &point.attributes,
@@ -165,6 +173,32 @@ fn context_with(clock: &VirtualClock) -> BuildContext {
     }
 }
 
+/// Starts the whole receiver on the simulator's clock.
+async fn start_receiver(
+    simulator: &Simulator,
+    config: Arc<Config>,
+    sink: &Arc<Sink>,
+) -> (BuildContext, Arc<dyn Running>) {
+    let plan = DynamoDbPlan { config };
+    let context = context_with(simulator.clock());
+    let mut outlets = Outlets::default();
+    outlets.set(Signal::Metrics, Outlet::to(Arc::clone(sink) as Arc<dyn Stage>));
+    let running = plan.start(context.clone(), outlets).await.unwrap();
+    (context, running)
+}
+
+/// Lets time pass until `done`.
+async fn pass_until(simulator: &Simulator, done: impl Fn() -> bool) {
+    let passing = async {
+        while !done() {
+            let wake = simulator.clock().next_wake().await;
+            simulator.clock().advance_to(wake);
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), passing).await.unwrap();
+}
+
 /// Whenever the agent waits, time passes.
 async fn driven<T>(clock: &VirtualClock, work: impl Future<Output = T>) -> T {
     let passing = async {
@@ -189,6 +223,7 @@ async fn open(
 ) -> Option<Shard> {
     let access = Access::load(config.access.clone(), Arc::clone(&context.clock)).await;
     let place = access.places().remove(0);
+    let access = Arc::new(access);
     let shared = Shared {
         config: Arc::clone(config),
         context: context.clone(),
@@ -196,7 +231,7 @@ async fn open(
         health: Arc::new(Health::new(context.clone())),
     };
     let quit = CancellationToken::new();
-    let opening = Shard::open(shared, &access, place, &quit);
+    let opening = Shard::open(shared, access, place, &quit);
     driven(simulator.clock(), opening).await
 }
 
@@ -236,6 +271,11 @@ impl Bench {
             let next = now - now.rem_euclid(60) + 60;
             self.simulator.clock().advance_to(UnixNanos::from_seconds(next as u64));
         }
+    }
+
+    /// What the receiver says of itself.
+    fn state(&self) -> ComponentState {
+        self.context.status.components()[0].2.clone()
     }
 
     fn count(&self, name: &str, label: Option<&str>) -> u64 {
@@ -344,265 +384,18 @@ fn lag() -> Lag {
 }
 
 #[tokio::test]
-async fn over_hours_of_late_data_every_point_comes_out_once_and_right() {
-    let mut scenario = Scenario::busy();
-    scenario.lag = lag();
-    let mut bench = Bench::start(scenario, "settle: strict").await;
-    bench.run_to(150).await;
-    let comparison = bench.compare(-10, 135);
-    comparison.assert_exact();
-    assert!(comparison.filled > 100, "sentinels are filled with zeros");
-    assert_eq!(bench.count("cloudwatch_points_total", Some("late")), 0);
-    assert_eq!(bench.count("cloudwatch_points_total", Some("revised")), 0);
-    assert_eq!(
-        bench.count("cloudwatch_billed_metrics_total", None),
-        bench.simulator.bill().of("GetMetricData").units,
-        "our count of the bill is AWS' count"
-    );
-}
-
-#[tokio::test]
-async fn throttles_failures_and_partial_pages_lose_nothing() {
-    let mut scenario = Scenario::demo();
-    scenario.lag = lag();
-    let mut bench = Bench::start(scenario, "settle: strict").await;
-    let gmd = |from, to, kind| Fault::of("GetMetricData", from, to, kind);
-    let error = FaultKind::Error {
-        status: 500,
-        code: "InternalFailure".to_owned(),
-    };
-    let internal = FaultKind::SeriesStatus {
-        status: "InternalError".to_owned(),
-        metric: Some("ConsumedReadCapacityUnits".to_owned()),
-    };
-    bench.simulator.set_faults(vec![
-        gmd(3, 20, FaultKind::Throttle).every(2),
-        gmd(20, 30, FaultKind::Throttle),
-        gmd(32, 36, error),
-        gmd(36, 45, FaultKind::Page { points: 333 }),
-        gmd(45, 48, FaultKind::Truncate).every(2),
-        gmd(48, 54, internal),
-        gmd(54, 56, FaultKind::TokenTtl { seconds: 0.0 }),
-        gmd(54, 56, FaultKind::Page { points: 2_000 }),
-        Fault::of("ListMetrics", 58, 65, FaultKind::Throttle),
-        Fault::of("ListTables", 25, 40, FaultKind::Throttle).every(2),
-    ]);
-    bench.run_to(95).await;
-    bench.compare(-10, 80).assert_exact();
-    assert!(bench.count("aws_api_requests_total", Some("throttled")) > 10);
-    assert!(bench.count("cloudwatch_partial_total", None) > 0);
-    assert_eq!(
-        bench.count("cloudwatch_billed_metrics_total", None),
-        bench.simulator.bill().of("GetMetricData").units,
-    );
-}
-
-#[tokio::test]
-async fn fast_settling_counts_every_value_that_changed_afterwards() {
-    let mut bench = Bench::start(Scenario::demo(), "zero_fill: none").await;
-    bench.run_to(75).await;
-    let comparison = bench.compare(-10, 40);
-    assert_eq!(comparison.missing, []);
-    assert_eq!(comparison.doubled, []);
-    let revised = bench.count("cloudwatch_points_total", Some("revised"));
-    // A changed minute of a latency series differs in up to four metrics.
-    assert!(
-        comparison.wrong.len() as u64 <= 4 * revised,
-        "{} {revised}",
-        comparison.wrong.len()
-    );
-    assert!(comparison.right > 50 * comparison.wrong.len(), "{comparison:?}");
-}
-
-#[tokio::test]
-async fn a_refusing_pipeline_keeps_the_points_and_stops_the_billed_polling() {
-    let mut scenario = Scenario::quiet();
-    scenario.lag = Lag::NONE;
-    let mut bench = Bench::start(scenario, "settle: strict").await;
-    bench.run_to(15).await;
-    *bench.sink.refusing.lock().unwrap() = Some(Refused::retryable("full"));
-    bench.run_to(16).await;
-    let billed = bench.simulator.bill().of("GetMetricData");
-    for _ in 0..20 {
-        let round = bench.round().await;
-        assert_eq!(round.refused, Some(Duration::from_secs(5)));
-        bench.simulator.clock().step(Duration::from_secs(60));
-    }
-    assert_eq!(bench.simulator.bill().of("GetMetricData"), billed);
-    *bench.sink.refusing.lock().unwrap() = None;
-    bench.run_to(60).await;
-    bench.compare(-10, 45).assert_exact();
-    assert!(bench.count("otelcol_receiver_refused_metric_points", None) > 0);
-}
-
-#[tokio::test]
-async fn what_is_refused_for_good_is_dropped_and_counted() {
-    let mut scenario = Scenario::quiet();
-    scenario.lag = Lag::NONE;
-    let mut bench = Bench::start(scenario, "").await;
-    *bench.sink.refusing.lock().unwrap() = Some(Refused::permanent("never"));
-    bench.run_to(8).await;
-    assert!(bench.count("cloudwatch_points_total", Some("dropped")) > 0);
-    assert!(bench.count("otelcol_dropped_items", Some("permanent_error")) > 0);
-    assert_eq!(bench.count("cloudwatch_points_total", Some("emitted")), 0);
-}
-
-#[tokio::test]
-async fn output_carries_resource_units_periods_and_utilization() {
-    let mut scenario = Scenario::demo();
-    scenario.lag = Lag::NONE;
-    let mut bench = Bench::start(scenario, "").await;
-    bench.run_to(20).await;
-    let orders = "arn:aws:dynamodb:eu-central-1:111122223333:table/orders";
-    let resource = bench.sink.resources.lock().unwrap()[orders].clone();
-    let expected = [
-        ("cloud.provider", "aws"),
-        ("cloud.account.id", "111122223333"),
-        ("cloud.region", "eu-central-1"),
-        ("cloud.resource_id", orders),
-        ("db.system.name", "aws.dynamodb"),
-    ];
-    let expected: BTreeMap<String, String> = expected.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
-    assert_eq!(resource, expected);
-    let units = bench.sink.units.lock().unwrap().clone();
-    for (name, unit) in [
-        ("amazonaws.com/AWS/DynamoDB/SuccessfulRequestLatency", "ms"),
-        ("amazonaws.com/AWS/DynamoDB/SuccessfulRequestLatency.p99", "ms"),
-        ("amazonaws.com/AWS/DynamoDB/WriteThrottleEvents", "{Count}"),
-        ("aws.dynamodb.capacity.utilization", "%"),
-        ("aws.cloudwatch.poll.up", "1"),
-    ] {
-        assert_eq!(units[name], unit, "{name}");
-    }
-    let utilization = |table: &str, direction: &str, minute: i64| {
-        let found =
-            bench
-                .sink
-                .of("aws.dynamodb.capacity.utilization")
-                .into_iter()
-                .find(|((_, _, attributes, at), _)| {
-                    let has = |name: &str, value: &str| attributes.iter().any(|(n, v)| n == name && v == value);
-                    *at == bench.start + 60 * minute
-                        && has("TableName", table)
-                        && has("Direction", direction)
-                        && !attributes.iter().any(|(name, _)| name == "GlobalSecondaryIndexName")
-                });
-        found.map(|((_, _, attributes, _), values)| (attributes[0].1.clone(), values[0].0))
-    };
-    assert_eq!(
-        utilization("orders", "Write", 6),
-        Some(("provisioned".to_owned(), 100.0))
-    );
-    let (basis, percent) = utilization("sessions", "Read", 6).unwrap();
-    assert_eq!(basis, "account_table_max");
-    assert!(percent > 0.0 && percent < 1.0, "{percent}");
-    let index = bench.sink.of("aws.dynamodb.capacity.utilization");
-    assert!(index.iter().any(|((_, _, attributes, _), _)| {
-        attributes
-            .iter()
-            .any(|(name, value)| name == "GlobalSecondaryIndexName" && value == "by-customer")
-    }));
-    let up = bench.sink.of("aws.cloudwatch.poll.up");
-    assert!(up.iter().all(|(_, values)| values[0].0 == 1.0));
-}
-
-#[tokio::test]
-async fn an_outage_shows_as_blind_and_not_as_zeros() {
-    let mut scenario = Scenario::quiet();
-    scenario.lag = Lag::NONE;
-    let mut bench = Bench::start(scenario, "").await;
-    bench.run_to(20).await;
-    let denied = Fault::of("GetMetricData", 20, 70, FaultKind::Denied);
-    bench.simulator.set_faults(vec![denied]);
-    bench.run_to(65).await;
-    let last = |name: &str| bench.sink.of(name).last().unwrap().1[0].0;
-    assert_eq!(last("aws.cloudwatch.poll.up"), 0.0);
-    assert_eq!(last("aws.cloudwatch.blind"), 1.0);
-    let states = bench.context.status.components();
-    let ComponentState::Degraded(why) = &states[0].2 else {
-        panic!("{states:?}");
-    };
-    assert!(why.contains("cloudwatch:GetMetricData"), "{why}");
-    let throttles = bench.sink.of("amazonaws.com/AWS/DynamoDB/WriteThrottleEvents");
-    assert!(
-        throttles.iter().all(|((_, _, _, at), _)| *at < bench.start + 20 * 60),
-        "no zero while blind"
-    );
-    bench.simulator.set_faults(Vec::new());
-    bench.run_to(110).await;
-    bench.compare(-10, 95).assert_exact();
-    assert_eq!(bench.context.status.components()[0].2, ComponentState::Ok);
-    let blind = bench.sink.of("aws.cloudwatch.blind");
-    assert_eq!(blind.last().unwrap().1[0].0, 0.0);
-}
-
-#[tokio::test]
-async fn roles_of_other_accounts_are_assumed_with_their_external_id() {
-    let mut scenario = Scenario::quiet();
-    scenario.roles.push(crate::simulator::Role {
-        arn: "arn:aws:iam::444455556666:role/monitoring".to_owned(),
-        external_id: Some("e-1".to_owned()),
-    });
-    scenario.tables[0].account = Some("444455556666".to_owned());
-    let extra = "accounts: [{role_arn: \"arn:aws:iam::444455556666:role/monitoring\", external_id: e-1}]";
-    let mut bench = Bench::start(scenario, extra).await;
-    bench.run_to(20).await;
-    let resources = bench.sink.resources.lock().unwrap();
-    assert!(resources.contains_key("arn:aws:dynamodb:eu-central-1:444455556666:table/users"));
-    assert!(
-        resources
-            .values()
-            .all(|attributes| attributes["cloud.account.id"] == "444455556666")
-    );
-}
-
-#[tokio::test]
-async fn an_unknown_account_degrades_the_receiver_until_sts_answers() {
-    let simulator = Simulator::frozen(Scenario::quiet());
-    let served = simulator.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
-    let start = simulator.world().minute_of(simulator.clock().now().seconds() as i64);
-    simulator.set_faults(vec![Fault::of(
-        "GetCallerIdentity",
-        start,
-        start + 3,
-        FaultKind::Denied,
-    )]);
-    let config = config_with(&served.url(), "");
-    let context = context_with(simulator.clock());
-    let opened = open(&simulator, &config, &context, Outlet::to(Arc::new(Sink::default()))).await;
-    assert!(opened.is_some());
-    assert_eq!(context.status.components()[0].2, ComponentState::Ok);
-    let refused = simulator.calls().iter().filter(|call| call.status == 403).count();
-    assert!(refused >= 5, "{refused}");
-}
-
-#[tokio::test]
 async fn the_whole_receiver_runs_on_a_fast_clock_and_stops_when_told() {
     let simulator = Simulator::frozen(Scenario::demo());
     let served = simulator.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
-    let plan = DynamoDbPlan {
-        config: config_with(&served.url(), ""),
-    };
-    let context = context_with(simulator.clock());
     let sink = Arc::new(Sink::default());
-    let mut outlets = Outlets::default();
-    outlets.set(Signal::Metrics, Outlet::to(Arc::clone(&sink) as Arc<dyn Stage>));
-    let running = plan.start(context, outlets).await.unwrap();
-    let throttled = async {
-        loop {
-            let seen = sink
-                .of("amazonaws.com/AWS/DynamoDB/WriteThrottleEvents")
-                .iter()
-                .any(|((resource, ..), values)| resource.ends_with("table/orders") && values[0].0 > 0.0);
-            if seen {
-                return simulator.clock().now().seconds() as i64;
-            }
-            let wake = simulator.clock().next_wake().await;
-            simulator.clock().advance_to(wake);
-            tokio::task::yield_now().await;
-        }
-    };
-    let at = tokio::time::timeout(Duration::from_secs(60), throttled).await.unwrap();
+    let (_, running) = start_receiver(&simulator, config_with(&served.url(), ""), &sink).await;
+    pass_until(&simulator, || {
+        sink.of("amazonaws.com/AWS/DynamoDB/WriteThrottleEvents")
+            .iter()
+            .any(|((resource, ..), values)| resource.ends_with("table/orders") && values[0].0 > 0.0)
+    })
+    .await;
+    let at = simulator.clock().now().seconds() as i64;
     let minutes = (at - simulator.world().scenario.start as i64) / 60;
     assert!(minutes <= 15, "the first throttle showed after {minutes} minutes");
     running.stop(Deadline::after(Duration::from_secs(10))).await;
