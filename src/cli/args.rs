@@ -48,7 +48,7 @@ pub enum Command {
     /// The simulated AWS alone, for tests.
     #[cfg(all(feature = "aws", feature = "simulator"))]
     #[command(hide = true)]
-    Simulator(super::demo::SimulatorArgs),
+    Simulator(super::simulator::SimulatorArgs),
     /// What a configuration needs of AWS.
     #[cfg(feature = "aws")]
     #[command(subcommand)]

@@ -1,11 +1,11 @@
 //! `radiosonde aws iam-policy`: the least IAM policy for what a configuration uses of AWS.
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::process::ExitCode;
 
 use serde_json::{Value as Json, json};
 
+use super::output;
 use crate::components::receivers::dynamodb::IAM_ACTIONS;
 use crate::config::{Document, Environment, Inputs};
 
@@ -15,14 +15,13 @@ pub fn print_iam_policy(inputs: &Inputs, environment: &dyn Environment) -> ExitC
         Ok(document) => iam_policy(&document).ok_or("the configuration has no AWS receiver".to_owned()),
         Err(problems) => Err(problems.to_string()),
     };
-    // A closed pipe is nobody's fault.
     match result {
         Ok(policy) => {
-            let _ = writeln!(anstream::stdout(), "{policy:#}");
+            output::json(&policy);
             ExitCode::SUCCESS
         }
         Err(message) => {
-            let _ = writeln!(anstream::stderr(), "{message}");
+            output::stderr(&format!("{message}\n"));
             ExitCode::FAILURE
         }
     }
@@ -39,7 +38,7 @@ pub fn iam_policy(document: &Document) -> Option<Json> {
         }
         wanted = true;
         let Some(section) = receivers.take(&key) else { continue };
-        let settings = section.read::<crate::aws::AccessSettings>().unwrap_or_default();
+        let settings = crate::aws::AccessSettings::read(&section).unwrap_or_default();
         roles.extend(settings.accounts.into_iter().map(|account| account.role_arn));
     }
     wanted.then(|| policy(&roles))

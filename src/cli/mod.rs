@@ -12,6 +12,8 @@ mod describe;
 mod healthcheck;
 mod output;
 pub mod run;
+#[cfg(all(feature = "aws", feature = "simulator"))]
+mod simulator;
 pub mod status;
 #[cfg(test)]
 mod tests;
@@ -110,7 +112,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         #[cfg(all(feature = "aws", feature = "simulator"))]
         Some(Command::Demo(args)) => demo::demo(&args),
         #[cfg(all(feature = "aws", feature = "simulator"))]
-        Some(Command::Simulator(args)) => demo::simulator(&args),
+        Some(Command::Simulator(args)) => simulator::simulator(&args),
         #[cfg(feature = "aws")]
         Some(Command::Aws(args::AwsCommand::IamPolicy { config })) => {
             aws::print_iam_policy(&invocation.inputs(&config, &environment), &environment)

@@ -1,11 +1,11 @@
 //! `radiosonde status`: what a running agent does, read from its admin API.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use tonic::transport::Endpoint;
 
+use super::output;
 use crate::admin::to_json;
 use crate::admin::v1::admin_service_client::AdminServiceClient;
 use crate::admin::v1::{Component, GetStatusRequest, GetStatusResponse};
@@ -40,8 +40,7 @@ pub fn status(endpoint: &str, format: Format) -> ExitCode {
         Format::Text => as_text(&answer),
         Format::Json => format!("{:#}\n", to_json(&answer)),
     };
-    // A closed pipe ends quietly.
-    let _reader_gone = anstream::stdout().lock().write_all(text.as_bytes());
+    output::text(&text);
     if is_healthy(&answer) {
         ExitCode::SUCCESS
     } else {
@@ -74,7 +73,7 @@ fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
 
 fn complain(message: &str, code: u8) -> ExitCode {
     // Nobody is left to be told.
-    let _lost = writeln!(io::stderr(), "{message}");
+    output::stderr(&format!("{message}\n"));
     ExitCode::from(code)
 }
 

@@ -5,6 +5,7 @@
 //! checks a configuration section and answers with a [`Plan`]; the graph builds the plan later. `check` opens no socket
 //! and creates nothing.
 
+pub mod console;
 mod context;
 mod custody;
 mod delivery;

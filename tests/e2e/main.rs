@@ -6,6 +6,8 @@
 mod support;
 
 mod accounting;
+#[cfg(all(feature = "aws", feature = "simulator"))]
+mod demo;
 mod reload;
 mod shutdown;
 mod statuses;

@@ -8,7 +8,6 @@ mod service;
 mod signals;
 mod state_dir;
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use tracing::{error, info, warn};
 
 use self::service::{Service, StartFailure};
 use self::signals::{Signal, Signals};
+use super::output;
 use crate::config::Problems;
 use crate::graph::checked::Checked;
 
@@ -148,9 +148,6 @@ async fn reload(service: &mut Service, options: &RunOptions) {
 
 /// To stderr, before there is a log.
 fn say(lines: &[String]) {
-    let mut stderr = anstream::stderr().lock();
-    for line in lines {
-        // Nobody is left to be told.
-        let _lost = writeln!(stderr, "{line}");
-    }
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    output::stderr(&text);
 }

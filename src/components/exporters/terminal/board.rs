@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::component::console::{ALARM, BOLD, PLAIN};
 use crate::wire::{Point, Value, WireError, resources};
 
 /// Tables that are shown; more are left out.
@@ -29,6 +30,10 @@ impl Dated {
 struct Flow {
     /// Percent of the capacity.
     used: Option<Dated>,
+    /// The capacity is set for this table, by provisioning or by a maximum.
+    own_ceiling: bool,
+    /// Units per second.
+    consumed: Option<Dated>,
     /// Units per second.
     provisioned: Option<Dated>,
     /// Since the last lines.
@@ -90,6 +95,7 @@ impl Board {
             return Ok(());
         }
         let (time, value) = (point.time_unix_nano()?, value.as_f64());
+        let seconds = time.saturating_sub(point.start_time_unix_nano()?).max(1) as f64 / 1e9;
         let table = self.tables.entry(name).or_default();
         let known = match metric.strip_prefix(PREFIX).unwrap_or(metric) {
             // Throttles of an index are throttles of its table to whoever writes.
@@ -106,12 +112,15 @@ impl Board {
                 table.p99.entry(operation).or_default().put(time, value);
                 true
             }
-            _ if on_index => false,
+            _ if on_index || point.attribute("Source")?.is_some() => false,
+            "ConsumedReadCapacityUnits" => put(&mut table.read.consumed, time, value / seconds),
+            "ConsumedWriteCapacityUnits" => put(&mut table.write.consumed, time, value / seconds),
             "ProvisionedReadCapacityUnits" => put(&mut table.read.provisioned, time, value),
             "ProvisionedWriteCapacityUnits" => put(&mut table.write.provisioned, time, value),
             "aws.dynamodb.capacity.utilization" => {
                 let reads = text(point.attribute("Direction")?).as_deref() == Some("Read");
                 let flow = if reads { &mut table.read } else { &mut table.write };
+                flow.own_ceiling = text(point.attribute("Basis")?).as_deref() != Some("account_table_max");
                 put(&mut flow.used, time, value)
             }
             _ => false,
@@ -128,26 +137,34 @@ impl Board {
         let mut text = String::new();
         if self.lines_since_header == 0 || self.lines_since_header > 20 {
             self.lines_since_header = 0;
-            text.push_str(
-                "\ntime   table             reads used          writes used         throttled   slowest p99\n",
-            );
+            text.push_str(&format!(
+                "\n{BOLD}{:<6} {:<18} {:<17} {:<17} {:>9}   {}{PLAIN}\n",
+                "time", "table", "reads used", "writes used", "throttled", "slowest p99"
+            ));
         }
         let minutes = self.newest / 60_000_000_000;
-        let time = format!("{:02}:{:02}", minutes / 60 % 24, minutes % 60);
+        let mut time = format!("{:02}:{:02}", minutes / 60 % 24, minutes % 60);
         for (name, table) in &mut self.tables {
             let throttled = table.read.throttles + table.write.throttles;
             let p99 = table.p99.iter().max_by(|a, b| a.1.value.total_cmp(&b.1.value));
-            let p99 = p99.map_or("-".to_owned(), |(operation, p99)| {
-                format!("{:.1} ms {operation}", p99.value)
+            let p99 = p99.map_or(String::new(), |(operation, p99)| {
+                format!("{} {operation}", duration(p99.value))
             });
-            let line = format!(
-                "{time}  {name:<16}  {:<18}  {:<18}  {:>9}   {p99}",
-                used(&table.read),
-                used(&table.write),
-                grouped(throttled),
-            );
-            text.push_str(line.trim_end());
+            let (reads, writes) = (used(&table.read), used(&table.write));
+            let throttles = if throttled > 0.0 {
+                grouped(throttled)
+            } else {
+                "-".to_owned()
+            };
+            let line = format!("{time:<6} {name:<18} {reads:<17} {writes:<17} {throttles:>9}   {p99:<20}");
+            if throttled > 0.0 {
+                text.push_str(&format!("{ALARM}{line} <- throttled{PLAIN}"));
+            } else {
+                text.push_str(line.trim_end());
+            }
             text.push('\n');
+            // The time stands at the first line of a group only: it is one look at all tables.
+            time.clear();
             table.read.throttles = 0.0;
             table.write.throttles = 0.0;
             self.lines_since_header += 1;
@@ -166,11 +183,30 @@ fn text(value: Option<Value<'_>>) -> Option<String> {
     Some(value?.as_text()?.lossy().into_owned())
 }
 
+/// `62 % of 100/s`; where nothing is provisioned the units per second alone.
 fn used(flow: &Flow) -> String {
-    match (flow.used, flow.provisioned) {
-        (None, _) => "-".to_owned(),
-        (Some(used), None) => format!("{:.0} %", used.value),
-        (Some(used), Some(provisioned)) => format!("{:.0} % of {}/s", used.value, provisioned.value),
+    let consumed = flow.consumed.map(|consumed| consumed.value);
+    let Some(used) = flow.used.filter(|_| flow.own_ceiling) else {
+        return consumed.map_or("-".to_owned(), |consumed| format!("{}/s", grouped(consumed)));
+    };
+    // Consumption over its share is the ceiling that the share was taken of, also before the provisioned units came.
+    let ceiling = match (consumed, flow.provisioned) {
+        (_, Some(provisioned)) => Some(provisioned.value),
+        (Some(consumed), None) if used.value > 0.0 => Some(consumed / used.value * 100.0),
+        _ => None,
+    };
+    match ceiling {
+        Some(ceiling) => format!("{:.0} % of {}/s", used.value, grouped(ceiling)),
+        None => format!("{:.0} %", used.value),
+    }
+}
+
+/// Milliseconds for people: `8.3 ms`, `1.5 s`.
+fn duration(milliseconds: f64) -> String {
+    if milliseconds >= 1_000.0 {
+        format!("{:.1} s", milliseconds / 1_000.0)
+    } else {
+        format!("{milliseconds:.1} ms")
     }
 }
 

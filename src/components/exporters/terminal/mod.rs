@@ -7,7 +7,6 @@ mod board;
 #[cfg(test)]
 mod tests;
 
-use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use tokio::time::Instant;
 use self::board::Board;
 use crate::component::{
     BoxFuture, BuildContext, BuiltExporter, ComponentKind, Delivery, ExporterPlan, Factory, NothingToStop, Plan,
-    Refused, Stability, Stage, StartError,
+    Refused, Stability, Stage, StartError, console,
 };
 use crate::config::Section;
 use crate::config::types::GoDuration;
@@ -125,8 +124,7 @@ impl Stage for Screen {
     fn consume(&self, batch: Batch) -> BoxFuture<'_, Result<(), Refused>> {
         Box::pin(async move {
             if let Some(lines) = self.take(batch) {
-                // One write: lines of other threads do not come in between. A closed terminal loses nothing.
-                let _ = anstream::stdout().write_all(lines.as_bytes());
+                console::stdout(&lines);
             }
             Ok(())
         })

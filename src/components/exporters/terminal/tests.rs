@@ -21,6 +21,7 @@ fn metric(name: &str, attributes: &[(&str, &str)], minute: u64, value: f64) -> M
         data: Some(Data::Gauge(Gauge {
             data_points: vec![NumberDataPoint {
                 attributes: attributes.collect(),
+                start_time_unix_nano: (minute - 1) * 60_000_000_000,
                 time_unix_nano: minute * 60_000_000_000,
                 value: Some(Number::AsDouble(value)),
                 ..NumberDataPoint::default()
@@ -105,7 +106,19 @@ async fn a_throttled_table_is_one_line_with_all_that_matters() {
     assert_eq!(
         words,
         [
-            "00:09", "orders", "-", "100", "%", "of", "100/s", "3,600", "40.0", "ms", "Query"
+            "\u{1b}[1;31m00:09",
+            "orders",
+            "-",
+            "100",
+            "%",
+            "of",
+            "100/s",
+            "3,600",
+            "40.0",
+            "ms",
+            "Query",
+            "<-",
+            "throttled\u{1b}[0m"
         ]
     );
 }
@@ -125,7 +138,27 @@ async fn lines_come_at_most_once_an_interval_and_only_for_news() {
     assert!(screen.take(news()).is_none());
     tokio::time::advance(Duration::from_secs(2)).await;
     let lines = screen.take(batch(vec![metric("other", &[], 1, 1.0)])).unwrap();
-    assert!(lines.contains(" 1 "), "what came in between is counted: {lines}");
+    assert!(lines.contains(" 1   "), "what came in between is counted: {lines}");
     tokio::time::advance(Duration::from_secs(2)).await;
     assert!(screen.take(batch(Vec::new())).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_provisioned_units_consumption_says_what_is_used() {
+    let screen = screen();
+    let used = "aws.dynamodb.capacity.utilization";
+    let consumed = "amazonaws.com/AWS/DynamoDB/ConsumedReadCapacityUnits";
+    let (read, on_demand) = (("Direction", "Read"), ("Basis", "account_table_max"));
+    let lines = screen
+        .take(batch(vec![
+            metric(used, &[("TableName", "a"), read], 9, 62.0),
+            metric(consumed, &[("TableName", "a")], 9, 3_720.0),
+            metric(used, &[("TableName", "b"), read, on_demand], 9, 1.0),
+            metric(consumed, &[("TableName", "b")], 9, 14_460.0),
+        ]))
+        .unwrap();
+    let lines: Vec<&str> = lines.lines().collect();
+    assert!(lines[2].contains("62 % of 100/s"), "{lines:?}");
+    assert!(lines[3].contains(" 241/s"), "{lines:?}");
+    assert!(!lines[3].contains('%') && lines[3].starts_with("   "), "{lines:?}");
 }

@@ -7,7 +7,6 @@
 #[cfg(test)]
 mod tests;
 
-use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use serde::Deserialize;
 use crate::alert::{Alert, Labels, Rule, Sample, Template, Threshold, Transition};
 use crate::component::{
     BuildContext, BuiltProcessor, ComponentKind, Counter, Factory, Gauge, Outlet, Plan, Processor, ProcessorPlan,
-    Refused, Removed, Stability, StartError,
+    Refused, Removed, Stability, StartError, console,
 };
 use crate::config::Section;
 use crate::config::types::GoDuration;
@@ -292,8 +291,7 @@ impl ThresholdAlert {
             }
         }
         if self.config.output == Output::Terminal {
-            // One write: lines of other threads do not come in between. A closed terminal is no reason to fail.
-            let _ = anstream::stdout().write_all(block(transition).as_bytes());
+            console::stdout(&block(transition));
         }
     }
 }
@@ -305,22 +303,25 @@ fn clock(unix_nanos: u64) -> String {
 
 /// An alert for people.
 fn block(transition: &Transition) -> String {
-    let head = |word: &str, alert: &Alert| {
+    let head = |colour: &str, word: &str, alert: &Alert| {
         let severity = alert.severity.to_uppercase();
-        format!("\n{word} [{severity}] {}: {}\n", alert.rule, alert.summary)
+        let (rule, summary) = (&alert.rule, &alert.summary);
+        format!("\n{colour}{word} [{severity}] {rule}: {summary}{}\n", console::PLAIN)
     };
     match transition {
         Transition::Fired(alert) => {
-            let mut text = head("ALERT", alert);
-            text.push_str(&format!("  since {} UTC\n", clock(alert.since)));
+            let mut text = head(console::ALARM, "ALERT", alert);
+            text.push_str(&format!("  since {} UTC. What to do:\n", clock(alert.since)));
             for (number, step) in alert.resolution_steps.iter().enumerate() {
-                text.push_str(&format!("  {}. {step}\n", number + 1));
+                let lines = wrapped(step, STEP_WIDTH);
+                let first = format!("{:>3}. ", number + 1);
+                text.push_str(&format!("{first}{}\n", lines.join("\n     ")));
             }
             text.push('\n');
             text
         }
         Transition::Resolved(alert) => {
-            let mut text = head("RESOLVED", alert);
+            let mut text = head(console::WELL, "RESOLVED", alert);
             text.push_str(&format!(
                 "  began {} UTC, over at {} UTC\n\n",
                 clock(alert.since),
@@ -329,4 +330,22 @@ fn block(transition: &Transition) -> String {
             text
         }
     }
+}
+
+/// Columns of a step, beside its number.
+const STEP_WIDTH: usize = 90;
+
+/// Lines of at most `width` characters, broken between words; a longer word stands alone.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }

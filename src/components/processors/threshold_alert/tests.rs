@@ -128,8 +128,12 @@ fn the_block_for_people_has_summary_and_numbered_steps() {
         text.contains("ALERT [CRITICAL] DynamoDBWritesThrottled: orders: 12 writes refused in one minute"),
         "{text}"
     );
-    assert!(text.contains("since 01:01 UTC\n  1. Compare consumed"), "{text}");
+    assert!(
+        text.contains("since 01:01 UTC. What to do:\n  1. Compare consumed"),
+        "{text}"
+    );
     assert!(text.contains("\n  2. Raise"), "{text}");
+    assert!(text.lines().all(|line| line.len() <= 110), "{text}");
 }
 
 #[test]
@@ -140,4 +144,10 @@ fn a_rule_without_steps_or_with_an_unknown_template_is_refused_in_place() {
     assert!(problems.contains("at least one step"), "{problems}");
     assert!(problems.contains("severity"), "{problems}");
     assert!(problems.contains("4:13"), "{problems}");
+}
+
+#[test]
+fn long_steps_are_broken_between_words() {
+    assert_eq!(wrapped("a bb ccc dddddd e", 5), ["a bb", "ccc", "dddddd", "e"]);
+    assert_eq!(wrapped("", 5), Vec::<String>::new());
 }
