@@ -23,6 +23,9 @@ mod truth;
 /// One point as it came out: resource, metric, attributes, start in seconds.
 type Key = (String, String, Vec<(String, String)>, i64);
 
+/// Least and greatest value.
+type Range = (Option<f64>, Option<f64>);
+
 #[derive(Default)]
 struct Sink {
     refusing: Mutex<Option<Refused>>,
@@ -31,7 +34,7 @@ struct Sink {
     resources: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
     units: Mutex<BTreeMap<String, String>>,
     /// Least and greatest value of the last histogram point of each metric.
-    ranges: Mutex<BTreeMap<String, (Option<f64>, Option<f64>)>>,
+    ranges: Mutex<BTreeMap<String, Range>>,
 }
 
 impl Sink {
