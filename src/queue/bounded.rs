@@ -19,11 +19,16 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// A waiting request costs this beside its bytes: batch, ticket, origin and the queue's own slot.
 pub const BOOKKEEPING_BYTES: u64 = 512;
 
+/// Bytes that may wait or be on their way for each processor before [`Queue::is_busy`]: about one full batch of the size
+/// that `batch` makes, so that each processor has one to compress.
+const BUSY_BYTES_EACH: u64 = 4 << 20;
+
 /// A bounded queue; offered to by the pipeline, emptied by one dispatcher.
 pub struct Queue {
     sizer: Sizer,
     capacity: u64,
     max_bytes: Option<u64>,
+    busy_bytes: u64,
     block: bool,
     wait_for_result: bool,
     memory: MemoryBudget,
@@ -63,6 +68,7 @@ impl Queue {
             sizer: settings.sizer,
             capacity: settings.queue_size,
             max_bytes: settings.max_bytes,
+            busy_bytes: BUSY_BYTES_EACH * std::thread::available_parallelism().map_or(1, |count| count.get() as u64),
             block: settings.block_on_overflow,
             wait_for_result: settings.wait_for_result,
             memory,
@@ -188,8 +194,25 @@ impl Queue {
         state.bytes -= cost.bytes;
         self.size_gauge.set(state.size as f64);
         drop(state);
-        if self.block {
-            self.freed.notify_waiters();
+        self.freed.notify_waiters();
+    }
+
+    /// Whether more is on its way than a far end that keeps up would leave.
+    pub fn is_busy(&self) -> bool {
+        let state = self.lock();
+        state.bytes >= self.busy_bytes && !state.closed
+    }
+
+    /// Waits until it is not busy, or is closed.
+    pub async fn until_calm(&self) {
+        loop {
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            if !self.is_busy() {
+                return;
+            }
+            freed.await;
         }
     }
 

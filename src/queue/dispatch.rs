@@ -2,6 +2,7 @@
 //! a time.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -16,6 +17,9 @@ use super::spill::Recovery;
 use super::ticket::Piece;
 use crate::component::{DropReason, Refused};
 use crate::pdata::Batch;
+
+/// An acknowledgement is not held back longer than this: a far end with a long way to it may have much on its way.
+const LONGEST_HOLD: Duration = Duration::from_millis(200);
 
 /// What the tasks of one queue share.
 pub struct Shared {
@@ -92,6 +96,19 @@ async fn sleep_until(moment: Option<tokio::time::Instant>) {
 }
 
 impl Shared {
+    /// Holds the acknowledgement back for a moment while a healthy far end is slower than what comes in: senders slow
+    /// down then, and the queue does not grow for nothing. It is there for a far end that fails; then nobody waits here.
+    pub async fn wait_while_busy(&self) {
+        if !self.queue.is_busy() || self.sender.is_failing() {
+            return;
+        }
+        tokio::select! {
+            () = self.queue.until_calm() => {}
+            () = self.sender.draining.cancelled() => {}
+            () = tokio::time::sleep(LONGEST_HOLD) => {}
+        }
+    }
+
     /// Sends what was joined; where the far end does not like the whole, its parts.
     async fn send(&self, work: Vec<Piece>) {
         let items: usize = work.iter().map(|piece| piece.batch.items()).sum();

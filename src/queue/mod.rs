@@ -199,7 +199,10 @@ impl Stage for Queued {
         Box::pin(async move {
             let items = batch.items();
             match self.shared.queue.offer(batch).await {
-                Ok(None) => Ok(()),
+                Ok(None) => {
+                    self.shared.wait_while_busy().await;
+                    Ok(())
+                }
                 Ok(Some(answer)) => {
                     let mut sender = SenderStays {
                         counts: &self.shared.counts,

@@ -6,7 +6,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -37,6 +37,8 @@ pub struct Sender {
     timeout: Option<Duration>,
     /// What the far end was seen to need, in milliseconds; at least `timeout`.
     learned_timeout: AtomicU64,
+    /// Requests with a failed attempt that are still being tried.
+    failing: AtomicUsize,
     /// The agent is stopping: what waits for another try is tried once more, now.
     pub draining: CancellationToken,
     /// The deadline has come.
@@ -57,6 +59,7 @@ impl Sender {
             retry: delivery.retry.clone().filter(|retry| retry.enabled),
             timeout: delivery.timeout,
             learned_timeout: AtomicU64::new(0),
+            failing: AtomicUsize::new(0),
             draining: CancellationToken::new(),
             abort: CancellationToken::new(),
             keep_trying: AtomicBool::new(false),
@@ -71,6 +74,7 @@ impl Sender {
         let started = Instant::now();
         let mut timeout = self.first_timeout();
         let mut backoff = self.retry.as_ref().map(Backoff::new);
+        let mut failing = None;
         loop {
             let last_chance = self.draining.is_cancelled();
             let answer = tokio::select! {
@@ -99,6 +103,7 @@ impl Sender {
             if backoff.is_over(started.elapsed() + delay) {
                 return Outcome::Failed(refused, DropReason::RetryLimit);
             }
+            failing.get_or_insert_with(|| Failing::enter(&self.failing));
             self.log_retry(&refused, delay);
             tokio::select! {
                 () = tokio::time::sleep(delay) => {}
@@ -106,6 +111,11 @@ impl Sender {
                 () = self.abort.cancelled() => {}
             }
         }
+    }
+
+    /// Whether the far end refuses, or does not answer.
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed) > 0
     }
 
     /// One attempt, within `timeout`, which doubles when it was too short.
@@ -173,6 +183,22 @@ impl Sender {
                 "Exporting failed. Rejecting data."
             );
         }
+    }
+}
+
+/// Counts a request that has to be tried again, until it is done with.
+struct Failing<'a>(&'a AtomicUsize);
+
+impl<'a> Failing<'a> {
+    fn enter(failing: &'a AtomicUsize) -> Self {
+        failing.fetch_add(1, Ordering::Relaxed);
+        Self(failing)
+    }
+}
+
+impl Drop for Failing<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

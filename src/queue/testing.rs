@@ -18,12 +18,16 @@ pub fn spans(ids: impl IntoIterator<Item = u64>) -> Batch {
 
 /// The same from somewhere.
 pub fn spans_from(ids: impl IntoIterator<Item = u64>, origin: Arc<Origin>) -> Batch {
+    named_spans(ids, "work", origin)
+}
+
+fn named_spans(ids: impl IntoIterator<Item = u64>, name: &str, origin: Arc<Origin>) -> Batch {
     let spans: Vec<Span> = ids
         .into_iter()
         .map(|id| Span {
             trace_id: vec![1; 16],
             span_id: id.to_be_bytes().to_vec(),
-            name: "work".to_owned(),
+            name: name.to_owned(),
             ..Span::default()
         })
         .collect();
@@ -38,6 +42,11 @@ pub fn spans_from(ids: impl IntoIterator<Item = u64>, origin: Arc<Origin>) -> Ba
         }],
     };
     Batch::from_wire(Signal::Traces, request.encode_to_vec().into(), items, origin)
+}
+
+/// A span of more than `bytes`.
+pub fn span_of(id: u64, bytes: usize) -> Batch {
+    named_spans([id], &"w".repeat(bytes), Origin::internal())
 }
 
 /// The ids of the spans, in order.

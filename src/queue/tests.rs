@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::testing::{Act, FarEnd, ids, metric, spans, spans_from};
+use super::testing::{Act, FarEnd, ids, metric, span_of, spans, spans_from};
 use super::*;
 use crate::component::{ComponentKind, QueueBatch, QueueSettings, RetrySettings, Sizer};
 use crate::pdata::{MemoryBudget, Origin};
@@ -113,6 +113,40 @@ async fn refuses_when_full_with_the_text_people_know_and_takes_again_when_there_
         assert_eq!(metric(registry, "otelcol_exporter_queue_size", &[]), 0.0);
         assert_books_close(&context);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_far_end_slows_senders_down_for_a_moment_and_one_that_fails_does_not() {
+    let (context, far_end) = (context(), FarEnd::new(Act::TakeAfter(Duration::from_millis(50))));
+    let settings = QueueSettings::default();
+    let (stage, running) = deliver(&context, Signal::Traces, &queue(settings), far_end.clone());
+    let large = std::thread::available_parallelism().unwrap().get() * (4 << 20);
+    let held_for = async |batch: Batch| {
+        let before = tokio::time::Instant::now();
+        stage.consume(batch).await.unwrap();
+        before.elapsed().as_millis()
+    };
+    assert_eq!(held_for(spans(0..1)).await, 0, "there is room");
+    settle().await;
+    assert!(
+        (49..60).contains(&held_for(span_of(1, large)).await),
+        "until it has left"
+    );
+    assert_eq!(held_for(spans(2..3)).await, 0);
+    far_end.act(Act::TakeAfter(Duration::from_secs(3)));
+    assert!(
+        (200..210).contains(&held_for(span_of(3, large)).await),
+        "no longer than this"
+    );
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    far_end.act(down());
+    stage.consume(span_of(4, large)).await.unwrap();
+    settle().await;
+    assert_eq!(held_for(spans(5..6)).await, 0, "the queue is there for this");
+    far_end.act(Act::Take);
+    running.stop(soon()).await;
+    assert_eq!(far_end.all_ids(), (0..6).collect::<Vec<_>>());
+    assert_books_close(&context);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,8 @@
 //! Compressing what leaves: one [`Compressor`] an exporter, its engines reused from request to request.
 //!
 //! Works in slices and gives way between them, so that a batch of many megabytes does not hold up the runtime's
-//! thread, unless compression is what everything waits for. Decompression of what comes in, with its caps, lives beside it. Knows no headers and no protocols.
+//! thread, unless compression is what everything waits for. Decompression of what comes in, with its caps, lives beside
+//! it. Knows no headers and no protocols.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
