@@ -13,6 +13,8 @@ pub enum Shape {
     Unbatched,
     /// OTLP in, filter, upsert, batch, OTLP out.
     FilterUpsert,
+    /// OTLP in, memory limiter of 200 MiB, batch, OTLP out.
+    Limited,
     /// OTLP in, batch, this many `nop` exporters.
     Nop(usize),
 }
@@ -51,6 +53,7 @@ impl Setup {
         };
         let processors = match self.shape {
             Shape::Batch | Shape::Nop(_) => "batch",
+            Shape::Limited => "memory_limiter, batch",
             Shape::Unbatched => "",
             Shape::FilterUpsert => "filter, attributes, batch",
         };
@@ -78,21 +81,22 @@ impl Setup {
              {{exporter: {{prometheus: {{host: {}, port: {}}}}}}}\n  pipelines:\n{pipelines}",
             self.grpc_in,
             self.http_in,
-            self.filter_processors(),
+            self.more_processors(),
             self.admin,
             self.metrics.ip(),
             self.metrics.port(),
         )
     }
 
-    fn filter_processors(&self) -> &'static str {
+    fn more_processors(&self) -> &'static str {
         match self.shape {
             Shape::FilterUpsert => concat!(
                 "  filter:\n    error_mode: ignore\n    traces:\n      span:\n",
                 "        - attributes[\"http.request.method\"] == \"DELETE\"\n",
                 "  attributes:\n    actions:\n      - {key: deployment.environment.name, value: bench, action: upsert}\n",
             ),
-            _ => "",
+            Shape::Limited => "  memory_limiter: {check_interval: 1s, limit_mib: 200}\n",
+            Shape::Batch | Shape::Unbatched | Shape::Nop(_) => "",
         }
     }
 }

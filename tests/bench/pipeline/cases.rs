@@ -68,6 +68,8 @@ pub struct Bench {
 pub struct Started {
     pub process: Measured,
     pub listen: SocketAddr,
+    /// Of the agent.
+    pub metrics: Option<SocketAddr>,
 }
 
 impl Bench {
@@ -106,7 +108,7 @@ impl Bench {
         }
     }
 
-    /// The 99th percentile of the acknowledgement in ms, at 5,000 items a second.
+    /// The 99th percentile of the acknowledgement in ms, at 5,000 items a second in requests of 10.
     pub async fn ack_p99(&self, who: &Contender, requests: usize) -> Result<f64> {
         let traffic = Traffic {
             signal: Signal::Traces,
@@ -114,12 +116,13 @@ impl Bench {
             small: false,
             gzip: None,
         };
+        let every = Duration::from_millis(2);
         let sink = Sink::start().await?;
-        let set = traffic.set();
+        let set = Set::new(Signal::Traces, &[10]);
         let started = self.start(who, &traffic, &set, &sink).await?;
         let loader = Loader::connect(Transport::Grpc, started.listen, set).await?;
-        loader.send_at(Duration::from_millis(5), 20).await?;
-        let (_, mut taken) = loader.send_at(Duration::from_millis(20), requests).await?;
+        loader.send_at(every, requests / 10).await?;
+        let mut taken = loader.send_at(every, requests).await?;
         taken.sort_unstable();
         let p99 = taken[(taken.len() * 99).div_ceil(100) - 1];
         Ok(p99.as_secs_f64() * 1000.0)
@@ -127,11 +130,27 @@ impl Bench {
 
     /// Starts a contender towards `sink`.
     pub async fn start(&self, who: &Contender, traffic: &Traffic, set: &Set, sink: &Sink) -> Result<Started> {
-        let (grpc_in, http_in) = (free_address()?, free_address()?);
-        let (listen, upstream) = match traffic.transport {
-            Transport::Grpc => (grpc_in, sink.grpc),
-            Transport::Http => (http_in, sink.http),
+        let upstream = match traffic.transport {
+            Transport::Grpc => sink.grpc,
+            Transport::Http => sink.http,
         };
+        self.start_towards(who, traffic, set, upstream).await
+    }
+
+    /// Starts a contender that sends to `upstream`.
+    pub async fn start_towards(
+        &self,
+        who: &Contender,
+        traffic: &Traffic,
+        set: &Set,
+        upstream: SocketAddr,
+    ) -> Result<Started> {
+        let (grpc_in, http_in) = (free_address()?, free_address()?);
+        let listen = match traffic.transport {
+            Transport::Grpc => grpc_in,
+            Transport::Http => http_in,
+        };
+        let mut metrics = None;
         let process = match who {
             Contender::Passing | Contender::Joining => {
                 let settings = proxy::Settings {
@@ -155,6 +174,7 @@ impl Bench {
                     metrics: free_address()?,
                     admin: free_address()?,
                 };
+                metrics = Some(setup.metrics);
                 self.start_agent(&setup, listen).await?
             }
             Contender::Peer(command) => {
@@ -167,7 +187,11 @@ impl Bench {
                 Measured::start(Path::new(program), args, listen, None).await?
             }
         };
-        Ok(Started { process, listen })
+        Ok(Started {
+            process,
+            listen,
+            metrics,
+        })
     }
 
     async fn start_agent(&self, setup: &Setup, listen: SocketAddr) -> Result<Measured> {

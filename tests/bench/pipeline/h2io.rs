@@ -105,8 +105,36 @@ pub fn prefix(compressed: bool, length: usize) -> [u8; 5] {
     [u8::from(compressed), length[0], length[1], length[2], length[3]]
 }
 
+/// A message behind its prefix.
+pub fn framed(compressed: bool, message: &[u8]) -> Bytes {
+    let mut framed = BytesMut::from(&prefix(compressed, message.len())[..]);
+    framed.extend_from_slice(message);
+    framed.freeze()
+}
+
+/// How a call was answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// `grpc-status`; where it is missing, what HTTP said.
+    pub status: String,
+    pub message: String,
+}
+
+impl Answer {
+    pub fn is_ok(&self) -> bool {
+        self.status == "0"
+    }
+}
+
 /// Sends a framed message and waits for the status; an error unless it is OK.
 pub async fn call(send: SendRequest<Bytes>, request: Request<()>, chunks: Vec<Bytes>) -> Result<()> {
+    let answer = call_for_answer(send, request, chunks).await?;
+    anyhow::ensure!(answer.is_ok(), "grpc-status {}: {}", answer.status, answer.message);
+    Ok(())
+}
+
+/// Sends a framed message and waits for the answer.
+pub async fn call_for_answer(send: SendRequest<Bytes>, request: Request<()>, chunks: Vec<Bytes>) -> Result<Answer> {
     let mut send = send.ready().await?;
     let (response, mut stream) = send.send_request(request, false)?;
     let last = chunks.len() - 1;
@@ -116,14 +144,10 @@ pub async fn call(send: SendRequest<Bytes>, request: Request<()>, chunks: Vec<By
     let (head, mut body) = response.await?.into_parts();
     collect(&mut body).await?;
     let trailers = body.trailers().await?.unwrap_or_default();
-    let status = trailers.get("grpc-status").or_else(|| head.headers.get("grpc-status"));
-    let message = trailers
-        .get("grpc-message")
-        .or_else(|| head.headers.get("grpc-message"));
-    anyhow::ensure!(
-        status.is_some_and(|status| status == "0"),
-        "HTTP {}, grpc-status {status:?}, {message:?}",
-        head.status
-    );
-    Ok(())
+    let find = |name: &str| trailers.get(name).or_else(|| head.headers.get(name));
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    Ok(Answer {
+        status: find("grpc-status").map_or_else(|| format!("HTTP {}", head.status), text),
+        message: find("grpc-message").map(text).unwrap_or_default(),
+    })
 }

@@ -22,3 +22,5 @@ pub const START_MS: f64 = 20.0;
 pub const BINARY_MB: f64 = 45.0;
 /// p99 of the acknowledgement above the passing proxy's at 5,000 spans a second, ms.
 pub const ACK_P99_MS: f64 = 1.0;
+/// Peak resident memory with `limit_mib: 200`, the far end down and 50,000 spans a second offered, MiB.
+pub const OVERLOAD_RSS_MIB: f64 = 220.0;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use h2::client::SendRequest;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
@@ -69,11 +69,7 @@ impl Loader {
         }
         let bodies = set.requests.iter().map(|request| match transport {
             Transport::Http => request.body.clone(),
-            Transport::Grpc => {
-                let mut framed = BytesMut::from(&h2io::prefix(set.gzip, request.body.len())[..]);
-                framed.extend_from_slice(&request.body);
-                framed.freeze()
-            }
+            Transport::Grpc => h2io::framed(set.gzip, &request.body),
         });
         Ok(Self {
             transport,
@@ -130,24 +126,27 @@ impl Loader {
         Ok(sent)
     }
 
-    /// Sends one request every `interval` over gRPC; gives how long each acknowledgement took.
-    pub async fn send_at(&self, interval: Duration, requests: usize) -> Result<(Sent, Vec<Duration>)> {
+    /// Sends one request every `interval` over gRPC, whether those before have been answered or not; gives how long each
+    /// acknowledgement took.
+    pub async fn send_at(&self, interval: Duration, requests: usize) -> Result<Vec<Duration>> {
         let mut ticker = tokio::time::interval(interval);
-        ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut sent = Sent::default();
-        let mut taken = Vec::with_capacity(requests);
+        let mut calls = JoinSet::new();
         for number in 0..requests {
             ticker.tick().await;
-            let index = number % self.bodies.len();
+            let body = self.bodies[number % self.bodies.len()].clone();
             let connection = self.grpc[number % self.grpc.len()].clone();
             let request = h2io::request(self.set.signal.grpc_path(), self.set.gzip)?;
-            let begin = Instant::now();
-            h2io::call(connection, request, vec![self.bodies[index].clone()]).await?;
-            taken.push(begin.elapsed());
-            sent.items += self.set.requests[index].items as u64;
-            sent.kept += self.set.requests[index].kept as u64;
+            calls.spawn(async move {
+                let begin = Instant::now();
+                h2io::call(connection, request, vec![body]).await?;
+                anyhow::Ok(begin.elapsed())
+            });
         }
-        Ok((sent, taken))
+        let mut taken = Vec::with_capacity(requests);
+        while let Some(call) = calls.join_next().await {
+            taken.push(call??);
+        }
+        Ok(taken)
     }
 }
 

@@ -12,6 +12,7 @@ mod data;
 mod h2io;
 mod limits;
 mod loader;
+mod overload;
 mod process;
 mod proxy;
 mod report;
@@ -39,27 +40,46 @@ struct Effort {
     /// For what costs ten times as much.
     compressed_items: u64,
     rounds: usize,
+    /// Of the passing proxy, which no limit of CPU stands on.
+    passing_rounds: usize,
     latency_runs: usize,
     latency_requests: usize,
     idle: Duration,
+    overload: Duration,
+    /// Ratios of CPU may be more than their limit by this factor: short runs on a busy machine are not exact.
+    ratio_tolerance: f64,
+    /// The same for CPU seconds, which the neighbours' use of caches and clock rate moves.
+    seconds_tolerance: f64,
+    /// The same for what is measured by the clock.
+    clock_tolerance: f64,
 }
 
 const FULL: Effort = Effort {
     items: 1_000_000,
     compressed_items: 300_000,
     rounds: 3,
+    passing_rounds: 3,
     latency_runs: 5,
-    latency_requests: 300,
+    latency_requests: 2000,
     idle: Duration::from_secs(10),
+    overload: Duration::from_secs(20),
+    ratio_tolerance: 1.0,
+    seconds_tolerance: 1.0,
+    clock_tolerance: 1.0,
 };
 
 const SHORT: Effort = Effort {
-    items: 300_000,
-    compressed_items: 100_000,
-    rounds: 1,
-    latency_runs: 1,
-    latency_requests: 200,
+    items: 100_000,
+    compressed_items: 30_000,
+    rounds: 3,
+    passing_rounds: 1,
+    latency_runs: 3,
+    latency_requests: 500,
     idle: Duration::from_secs(5),
+    overload: Duration::from_secs(8),
+    ratio_tolerance: 1.15,
+    seconds_tolerance: 1.3,
+    clock_tolerance: 3.0,
 };
 
 fn main() -> Result<()> {
@@ -190,6 +210,9 @@ async fn measure(wanted: Wanted) -> Result<()> {
     if wanted.wants("fan-out") {
         report.add(fan_out(&bench, wanted.effort).await.context("case fan-out")?);
     }
+    if wanted.wants("overload") {
+        report.add(overload(&bench, wanted.effort).await.context("case overload")?);
+    }
     if wanted.wants("idle") {
         report.add(idle(&bench, wanted.effort).await.context("case idle")?);
     }
@@ -210,15 +233,21 @@ async fn throughput_case(bench: &Bench, case: &Case, wanted: &Wanted) -> Result<
     contenders.extend(wanted.peer.clone().map(Contender::Peer));
     let mut runs: Vec<Vec<Figures>> = vec![Vec::new(); contenders.len()];
     // Interleaved, so that whatever else the machine does meets all of them.
-    for _ in 0..effort.rounds {
+    for round in 0..effort.rounds {
         for (contender, runs) in contenders.iter().zip(&mut runs) {
+            if *contender == Contender::Passing && round >= effort.passing_rounds {
+                continue;
+            }
             let run = bench.throughput(contender, &case.traffic, items).await;
             runs.push(run.with_context(|| format!("{contender:?}"))?);
         }
     }
     let cpu = |index: usize| median(&runs[index].iter().map(|run| run.cpu_per_million).collect::<Vec<_>>());
     let rss = |index: usize| runs[index].iter().map(|run| run.peak_rss_mb).fold(0.0, f64::max);
-    let ratio = cpu(1) / cpu(0);
+    // Of the runs beside each other, not of the medians: a disturbance that lasts meets both.
+    let of_rounds = runs[1].iter().zip(&runs[0]);
+    let ratios = of_rounds.map(|(agent, joining)| agent.cpu_per_million / joining.cpu_per_million);
+    let ratio = median(&ratios.collect::<Vec<_>>());
     let mut row = Row::new(case.name);
     row.figure("joining", cpu(0))
         .figure("agent", cpu(1))
@@ -231,11 +260,26 @@ async fn throughput_case(bench: &Bench, case: &Case, wanted: &Wanted) -> Result<
     row.figure("batches", runs[1][0].batches as f64);
     match case.limit {
         Limit::Ratio(most) => {
-            row.limited("ratio", ratio, most, "CPU over the joining proxy's");
+            row.limited(
+                "ratio",
+                ratio,
+                most * effort.ratio_tolerance,
+                "CPU over the joining proxy's",
+            );
         }
         Limit::RatioAndSeconds(most, seconds) => {
-            row.limited("ratio", ratio, most, "CPU over the joining proxy's");
-            row.limited("seconds", cpu(1), seconds, "CPU seconds for a million items");
+            row.limited(
+                "ratio",
+                ratio,
+                most * effort.ratio_tolerance,
+                "CPU over the joining proxy's",
+            );
+            row.limited(
+                "seconds",
+                cpu(1),
+                seconds * effort.seconds_tolerance,
+                "CPU seconds for a million items",
+            );
         }
     }
     row.limited("agent_rss_mb", rss(1), limits::PEAK_RSS_MB, "peak memory in MB");
@@ -262,9 +306,41 @@ async fn fan_out(bench: &Bench, effort: Effort) -> Result<Row> {
     row.limited(
         "ratio",
         three / one,
-        limits::FAN_OUT_RATIO,
+        limits::FAN_OUT_RATIO * effort.ratio_tolerance,
         "CPU of three exporters over one",
     );
+    Ok(row)
+}
+
+async fn overload(bench: &Bench, effort: Effort) -> Result<Row> {
+    let seen = bench.overload(effort.overload).await?;
+    let mut row = Row::new("overload");
+    row.figure("offered", seen.offered as f64)
+        .figure("acknowledged", seen.acknowledged as f64)
+        .figure("refused", seen.refused_items() as f64)
+        .figure("delivered", seen.delivered as f64)
+        .figure("dropped", seen.dropped as f64);
+    row.limited(
+        "peak_mib",
+        seen.peak_mib,
+        limits::OVERLOAD_RSS_MIB,
+        "peak memory in MiB with the far end down",
+    );
+    row.limited(
+        "refused_for_good",
+        seen.refused_for_good() as f64,
+        0.0,
+        "items refused with a status after which a client gives up",
+    );
+    row.limited(
+        "not_accounted",
+        (seen.acknowledged as f64 - seen.delivered as f64 - seen.dropped as f64).abs(),
+        0.0,
+        "items acknowledged and neither delivered nor counted as dropped (or delivered twice)",
+    );
+    if seen.refused_items() == 0 {
+        row.miss("nothing was refused, so this was no overload");
+    }
     Ok(row)
 }
 
@@ -281,7 +357,7 @@ async fn idle(bench: &Bench, effort: Effort) -> Result<Row> {
     row.limited(
         "start_ms",
         idle.start_ms,
-        limits::START_MS,
+        limits::START_MS * effort.clock_tolerance,
         "ms from start to listening",
     );
     row.limited(
@@ -310,7 +386,7 @@ async fn ack_latency(bench: &Bench, effort: Effort) -> Result<Row> {
     row.limited(
         "above_ms",
         median(&above),
-        limits::ACK_P99_MS,
+        limits::ACK_P99_MS * effort.clock_tolerance,
         "p99 of the acknowledgement above the passing proxy's",
     );
     Ok(row)

@@ -33,6 +33,11 @@ impl Row {
         self
     }
 
+    /// Something else that must not be.
+    pub fn miss(&mut self, what: &str) {
+        self.missed.push(format!("{}: {what}", self.case));
+    }
+
     fn json(&self) -> String {
         let mut object = serde_json::Map::new();
         object.insert("case".to_owned(), self.case.clone().into());

@@ -33,7 +33,12 @@ struct Counts {
 
 impl Sink {
     pub async fn start() -> Result<Self> {
-        let grpc = TcpListener::bind("127.0.0.1:0").await?;
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0))).await
+    }
+
+    /// gRPC at this address.
+    pub async fn start_at(grpc: SocketAddr) -> Result<Self> {
+        let grpc = TcpListener::bind(grpc).await?;
         let http = TcpListener::bind("127.0.0.1:0").await?;
         let counts = Arc::new(Counts::default());
         let mut tasks = JoinSet::new();
