@@ -115,8 +115,9 @@ fn a_throttled_table_shows_with_its_alert_and_the_same_goes_to_another_agent() {
     demo.line_with("Ctrl-C ends.");
 
     let alert = demo.line_with("ALERT [CRITICAL]");
-    assert!(alert.contains("DynamoDBWritesThrottled: orders: "), "{alert}");
-    assert!(alert.contains(" writes refused in one minute"), "{alert}");
+    assert!(alert.contains("DynamoDBWritesThrottled"), "{alert}");
+    let summary = demo.line_with(" writes refused in one minute");
+    assert!(summary.starts_with("  orders: "), "{summary}");
     for number in 1..=5 {
         demo.line_with(&format!("  {number}. "));
     }

@@ -97,7 +97,7 @@ async fn run(args: &DemoArgs) -> Result<(), String> {
     tokio::select! {
         () = told_to_stop() => {}
         () = end => {}
-        () = keep_behind(&clock) => {}
+        () = keep_behind(&clock, &SystemClock) => {}
     }
     output::text("\nstopping ...\n");
     agent.stop().await;
@@ -114,9 +114,9 @@ async fn run(args: &DemoArgs) -> Result<(), String> {
 }
 
 /// Once the simulated time has caught up with the real one it goes on at its pace: no point is ever from the future.
-async fn keep_behind(clock: &VirtualClock) {
+async fn keep_behind(clock: &VirtualClock, real: &dyn Clock) {
     loop {
-        let (simulated, real) = (clock.now().0, SystemClock.now().0);
+        let (simulated, real) = (clock.now().0, real.now().0);
         if simulated >= real && clock.rate() > 1.0 {
             clock.set_rate(1.0);
             output::text("\nThe simulated time has caught up with yours: from here a minute takes a minute.\n\n");
@@ -227,6 +227,26 @@ mod tests {
         http: 4318,
         admin: 4320,
     };
+
+    #[tokio::test(start_paused = true)]
+    async fn the_simulated_time_runs_fast_until_it_is_now() {
+        let real = VirtualClock::running(UnixNanos::from_seconds(86_400), 1.0);
+        let simulated = VirtualClock::running(UnixNanos::from_seconds(0), 60.0);
+        let waited = async |seconds| {
+            let keeping = keep_behind(&simulated, &real);
+            assert!(
+                tokio::time::timeout(Duration::from_secs(seconds), keeping)
+                    .await
+                    .is_err()
+            );
+        };
+        waited(1_400).await;
+        assert_eq!(simulated.rate(), 60.0);
+        waited(100).await;
+        assert_eq!(simulated.rate(), 1.0);
+        let ahead = simulated.now().seconds().abs_diff(real.now().seconds());
+        assert!(ahead <= 6, "{ahead} s apart");
+    }
 
     #[test]
     fn durations_are_seconds_or_have_a_unit() {

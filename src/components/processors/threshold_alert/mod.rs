@@ -303,14 +303,10 @@ fn clock(unix_nanos: u64) -> String {
 
 /// An alert for people.
 fn block(transition: &Transition) -> String {
-    let head = |colour: &str, word: &str, alert: &Alert| {
-        let severity = alert.severity.to_uppercase();
-        let (rule, summary) = (&alert.rule, &alert.summary);
-        format!("\n{colour}{word} [{severity}] {rule}: {summary}{}\n", console::PLAIN)
-    };
     match transition {
         Transition::Fired(alert) => {
             let mut text = head(console::ALARM, "ALERT", alert);
+            text.push_str(&format!("  {}\n", alert.summary));
             text.push_str(&format!("  since {} UTC. What to do:\n", clock(alert.since)));
             for (number, step) in alert.resolution_steps.iter().enumerate() {
                 let lines = wrapped(step, STEP_WIDTH);
@@ -322,14 +318,17 @@ fn block(transition: &Transition) -> String {
         }
         Transition::Resolved(alert) => {
             let mut text = head(console::WELL, "RESOLVED", alert);
-            text.push_str(&format!(
-                "  began {} UTC, over at {} UTC\n\n",
-                clock(alert.since),
-                clock(alert.at)
-            ));
+            let (began, over) = (clock(alert.since), clock(alert.at));
+            text.push_str(&format!("  last: {}\n", alert.summary));
+            text.push_str(&format!("  began {began} UTC, over at {over} UTC\n\n"));
             text
         }
     }
+}
+
+fn head(colour: &str, word: &str, alert: &Alert) -> String {
+    let (severity, rule) = (alert.severity.to_uppercase(), &alert.rule);
+    format!("\n{colour}{word} [{severity}] {rule}{}\n", console::PLAIN)
 }
 
 /// Columns of a step, beside its number.

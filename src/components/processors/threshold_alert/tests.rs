@@ -125,7 +125,7 @@ fn the_block_for_people_has_summary_and_numbered_steps() {
     processor.look(&part, &mut threshold, &mut transitions).unwrap();
     let text = block(&transitions[0]);
     assert!(
-        text.contains("ALERT [CRITICAL] DynamoDBWritesThrottled: orders: 12 writes refused in one minute"),
+        text.contains("ALERT [CRITICAL] DynamoDBWritesThrottled\u{1b}[0m\n  orders: 12 writes refused in one minute\n"),
         "{text}"
     );
     assert!(
