@@ -289,6 +289,11 @@ impl Instruments {
         self.counter_with(name, help, self.labels(labels))
     }
 
+    /// A counter that names its component in a label of another name, as the Collector's filter does.
+    pub fn counter_under(&self, label: &'static str, name: &'static str, help: &'static str) -> Counter {
+        self.counter_with(name, help, vec![(label, self.own.1.clone())])
+    }
+
     fn counter_with(&self, name: &'static str, help: &'static str, labels: Labels) -> Counter {
         let new = Instrument::Counter(Counter::default());
         match self.registry.instrument(name, help, Kind::Counter, labels, new) {

@@ -8,6 +8,8 @@ mod support;
 mod accounting;
 #[cfg(all(feature = "aws", feature = "simulator"))]
 mod demo;
+mod own_traces;
+mod page;
 mod reload;
 mod shutdown;
 mod statuses;

@@ -107,13 +107,12 @@ impl Filter {
             Signal::Logs => "otelcol_processor_filter_logs_filtered",
         };
         let instruments = &context.instruments;
-        let labels = [("filter", context.id.as_str())];
         Self {
             id: context.id.clone(),
             signal,
             checked,
             clock: Arc::clone(&context.clock),
-            filtered: instruments.counter(name, "Items that the filter dropped.", &labels),
+            filtered: instruments.counter_under("filter", name, "Items that the filter dropped."),
             discarded: instruments.discarded(signal),
             invalid: instruments.dropped(signal, DropReason::Invalid),
         }
