@@ -19,7 +19,7 @@ use crate::component::{DropReason, Refused};
 use crate::pdata::Batch;
 
 /// An acknowledgement is not held back longer than this: a far end with a long way to it may have much on its way.
-const LONGEST_HOLD: Duration = Duration::from_millis(200);
+const LONGEST_HOLD: Duration = Duration::from_secs(1);
 
 /// What the tasks of one queue share.
 pub struct Shared {

@@ -80,6 +80,8 @@ fn runtime() -> std::io::Result<Runtime> {
         .enable_all()
         .thread_name("radiosonde")
         .max_blocking_threads(16)
+        // Each that waits for work has a heap of its own; they are needed at the start, and rarely afterwards.
+        .thread_keep_alive(Duration::from_secs(1))
         .build()
 }
 
