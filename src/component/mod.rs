@@ -10,6 +10,7 @@ mod context;
 mod custody;
 mod delivery;
 mod instruments;
+mod limited_log;
 mod outlet;
 mod plan;
 mod refused;
@@ -22,6 +23,7 @@ pub use instruments::{
     Counter, Gauge, Histogram, Instruments, Kind as InstrumentKind, Moving, ReceiverCounts, Registry, Sample,
     SampleValue,
 };
+pub use limited_log::LimitedLog;
 pub use outlet::{Outlet, Outlets, Retired};
 pub use plan::{
     BuiltConnector, BuiltExporter, BuiltProcessor, ConnectorPlan, ExporterPlan, ExtensionPlan, Factory, Plan,

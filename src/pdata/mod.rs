@@ -18,5 +18,5 @@ pub use batch::{Batch, Decoded, Parts, Signal};
 pub use door::{Admitted, Check, DoorError, DoorLimits, Rejected, Utf8, estimate_decoded};
 pub use json::JsonWriteError;
 pub use origin::{Auth, Headers, Origin, TakenBy};
-pub use permit::{MemoryBudget, Permit, SetLimit};
+pub use permit::{MemoryBudget, NoMemory, Permit, SetLimit};
 pub use rewrite::{Edit, Place, Rewriter, Rewritten, Visit};

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use smallvec::SmallVec;
 
-use super::Permit;
+use super::{NoMemory, Permit};
 
 /// Chosen request metadata (headers or gRPC metadata) of the client, names in lower case.
 pub type Headers = Vec<(Box<str>, Vec<Box<str>>)>;
@@ -75,6 +75,21 @@ impl Origin {
             permits: self.permits.clone(),
             taken_by: Some(Arc::clone(taken_by)),
         })
+    }
+
+    /// Memory for another form of this data (structs, text), from the budget that it was admitted by. Data that this
+    /// process made itself is not limited.
+    ///
+    /// # Errors
+    /// When it does not fit.
+    pub fn reserve(&self, bytes: usize) -> Result<Permit, NoMemory> {
+        match self.permits.first() {
+            Some(permit) => {
+                let held = self.permits.iter().map(|permit| permit.bytes()).sum();
+                permit.another(bytes as u64, held)
+            }
+            None => Ok(Permit::none()),
+        }
     }
 
     /// All values of a metadata key; the key is compared ignoring ASCII case (gRPC and HTTP send lower case).

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use thiserror::Error;
 use tokio::sync::Notify;
 
 /// The process-wide budget of telemetry bytes. Cheap to clone; all clones share one count.
@@ -169,6 +170,16 @@ impl MemoryBudget {
     }
 }
 
+/// Why memory for another form of the data is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum NoMemory {
+    #[error("no memory for the decoded data now")]
+    Now,
+    /// More than the whole limit.
+    #[error("decoded it would take more memory than the limit")]
+    Ever,
+}
+
 /// Bytes of the budget, given back on drop.
 #[derive(Debug)]
 pub struct Permit {
@@ -197,6 +208,20 @@ impl Permit {
             self.bytes += more;
         }
         grown
+    }
+
+    /// A permit of the same budget, for another `bytes` beside the `held` ones that stay.
+    ///
+    /// # Errors
+    /// When they do not fit now, or never will.
+    pub fn another(&self, bytes: u64, held: u64) -> Result<Permit, NoMemory> {
+        self.budget.try_acquire(bytes).ok_or_else(|| {
+            if bytes.saturating_add(held) > self.budget.limit() {
+                NoMemory::Ever
+            } else {
+                NoMemory::Now
+            }
+        })
     }
 
     /// Gives back all but `bytes`: the estimate was too high.

@@ -14,7 +14,6 @@ mod drain_tests;
 pub mod fake_fs;
 pub mod fs;
 mod joined;
-mod limited_log;
 #[cfg(test)]
 mod model_tests;
 mod recovering;
@@ -37,7 +36,6 @@ use tokio_util::task::TaskTracker;
 
 pub use bounded::{BOOKKEEPING_BYTES, QUEUE_IS_FULL};
 pub use joined::{PartList, SMALL_PART, join};
-pub use limited_log::LimitedLog;
 pub use spill::{Spill, spill_directory};
 pub use split::pack_by_items;
 pub use ticket::{Piece, Ticket};

@@ -12,8 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::limited_log::LimitedLog;
-use crate::component::{ComponentId, Delivery, DropReason, Refused, RetrySettings, Stage};
+use crate::component::{ComponentId, Delivery, DropReason, LimitedLog, Refused, RetrySettings, Stage};
 use crate::pdata::Batch;
 
 /// A timeout that was too short doubles up to this.

@@ -8,6 +8,7 @@ mod support;
 mod accounting;
 #[cfg(all(feature = "aws", feature = "simulator"))]
 mod demo;
+mod hostile;
 mod own_traces;
 mod page;
 mod reload;

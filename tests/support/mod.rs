@@ -43,9 +43,14 @@ impl Agent {
 
     /// The same in a folder that others may have used, with variables of the environment.
     pub fn spawn_in(folder: &Arc<TempDir>, config: &str, variables: &[(&str, &str)]) -> Self {
+        let binary = Command::new(env!("CARGO_BIN_EXE_radiosonde"));
+        Self::spawn_by(binary, folder, config, variables)
+    }
+
+    fn spawn_by(mut command: Command, folder: &Arc<TempDir>, config: &str, variables: &[(&str, &str)]) -> Self {
         let path = folder.path().join("config.yaml");
         fs::write(&path, config).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_radiosonde"))
+        let mut child = command
             .arg("--config")
             .arg(&path)
             .env("HOME", folder.path())
@@ -85,6 +90,54 @@ impl Agent {
     pub fn until_ready(mut self) -> Self {
         self.wait_for("Everything is ready. Begin running and processing data.");
         self
+    }
+
+    /// The same with a bound on its address space, where `prlimit` is there to set one: what goes wrong ends the process
+    /// and not the machine.
+    pub fn ready_fused(config: &str) -> Self {
+        const FUSE: u64 = 6 << 30;
+        let has_prlimit = Command::new("prlimit")
+            .arg("--version")
+            .stdout(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success());
+        let command = if has_prlimit {
+            let mut command = Command::new("prlimit");
+            command.args([&format!("--as={FUSE}"), env!("CARGO_BIN_EXE_radiosonde")]);
+            command
+        } else {
+            Command::new(env!("CARGO_BIN_EXE_radiosonde"))
+        };
+        let mut command = command;
+        // What is freed goes back to the system at once: what is measured is what is in use.
+        command.env("MIMALLOC_PURGE_DELAY", "0");
+        let mut agent = Self::spawn_by(command, &Arc::new(tempfile::tempdir().unwrap()), config, &[]);
+        agent.wait_for("Everything is ready. Begin running and processing data.");
+        agent
+    }
+
+    /// A line of `/proc/<pid>/status`, KiB: `VmHWM` is the largest resident size so far.
+    pub fn memory_kib(&self, line: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let found = status
+            .lines()
+            .find_map(|text| text.strip_prefix(line)?.strip_prefix(':'));
+        found.unwrap().trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// `VmHWM` begins again at what is resident now.
+    pub fn forget_peak(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Every line it has said by now.
+    pub fn said_by_now(&mut self) -> String {
+        self.seen.extend(self.lines.try_iter());
+        self.said()
     }
 
     /// Waits for a log line that contains `text`.

@@ -73,7 +73,7 @@ impl Service {
         let next = &checked.service;
         self.telemetry.replace_logs(&next.telemetry.logs);
         self.memory
-            .set_limit(memory_limit(next.memory.limit, MemoryGroup::find().as_ref()));
+            .set_limit(budget_of(memory_limit(next.memory.limit, MemoryGroup::find().as_ref())));
         for section in differs_until_restart(&self.config, next) {
             warn!(
                 section,
@@ -152,7 +152,7 @@ async fn start_parts(
 ) -> Result<Service, String> {
     let state = open_state(options, &config)?;
     let group = MemoryGroup::find();
-    let memory = MemoryBudget::new(memory_limit(config.memory.limit, group.as_ref()));
+    let memory = MemoryBudget::new(budget_of(memory_limit(config.memory.limit, group.as_ref())));
     let guard = CancellationToken::new();
     let tasks = TaskTracker::new();
     if let Some(group) = group {
@@ -223,6 +223,13 @@ async fn start_admin(config: &ServiceConfig, api: Admin) -> Result<Option<Arc<dy
     }
 }
 
+/// What telemetry may use of the process' limit. The rest is for the process itself and for what cannot be foreseen of
+/// each request: an eighth, but not less than an idle agent with its connections takes.
+fn budget_of(limit: u64) -> u64 {
+    const IDLE: u64 = 16 << 20;
+    limit - (limit / 8).max(IDLE.min(limit / 4))
+}
+
 /// Bytes. Without any figure of the machine there is no limit to take a share of.
 fn memory_limit(limit: MemoryLimit, group: Option<&MemoryGroup>) -> u64 {
     match limit {
@@ -241,6 +248,9 @@ mod tests {
     #[test]
     fn the_limit_is_a_share_of_the_group_or_what_is_written() {
         assert_eq!(memory_limit(MemoryLimit::Bytes(7), None), 7);
+        assert_eq!(budget_of(100 << 20), 84 << 20);
+        assert_eq!(budget_of(4 << 30), 3584 << 20);
+        assert_eq!(budget_of(8), 6);
         let machine = limits::total_memory().unwrap();
         let half = memory_limit(MemoryLimit::Percent(50.0), None);
         assert!(half.abs_diff(machine / 2) <= 1);

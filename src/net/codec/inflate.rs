@@ -13,6 +13,16 @@ const SNAPPY_STREAM: &[u8] = b"\xff\x06\x00\x00sNaPpY";
 /// log2 of the largest zstd window taken.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
+/// What zstd's streaming decoder holds beside its window: the context and a part of a block.
+const ZSTD_STREAM: usize = 192 << 10;
+
+/// Output that grows beyond this size gets all the address space it may need at once: growing step by step would copy
+/// it, and for that moment hold it twice. Pages that nothing is written to cost nothing.
+const GROWS_BY_COPY: usize = 1 << 20;
+
+/// ... but no more than this at once, however large the cap is.
+const LARGEST_RESERVE: usize = 64 << 20;
+
 /// Why a body could not be decompressed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InflateError {
@@ -45,7 +55,12 @@ pub fn inflate(
             Ok(input.clone())
         };
     }
-    let mut out = Output { cap, admit, encoding };
+    let mut out = Output {
+        cap,
+        admit,
+        encoding,
+        window: 0,
+    };
     let bytes: &[u8] = input;
     let inflated = match encoding {
         Encoding::Identity => unreachable!("handled above"),
@@ -67,6 +82,9 @@ struct Output<'a> {
     cap: usize,
     admit: &'a mut dyn FnMut(usize) -> bool,
     encoding: Encoding,
+    /// What the decoder will keep of the output in a window of its own, beyond what it keeps already: touched, and so
+    /// paid for, only as far as output comes.
+    window: usize,
 }
 
 impl Output<'_> {
@@ -93,10 +111,19 @@ impl Output<'_> {
         let mut step = guess.max(512);
         loop {
             step = step.min(self.cap - out.len());
-            if !(self.admit)(step) {
+            let kept = step.min(self.window);
+            self.window -= kept;
+            if !(self.admit)(step + kept) {
                 return Err(InflateError::NoMemory);
             }
-            out.reserve_exact(step);
+            if out.capacity() < out.len() + step {
+                let all = if out.len() + step > GROWS_BY_COPY {
+                    (self.cap - out.len()).min(LARGEST_RESERVE).max(step)
+                } else {
+                    step
+                };
+                out.reserve_exact(all);
+            }
             let wanted = step as u64;
             let read = decoder
                 .by_ref()
@@ -188,9 +215,54 @@ fn zstd(input: &[u8], out: &mut Output<'_>) -> Result<Vec<u8>, InflateError> {
             Ok(buffer)
         });
     }
+    let window_log = zstd_window_log(input).filter(|log| *log <= ZSTD_WINDOW_LOG);
+    let window_log = window_log.ok_or_else(|| out.corrupt())?;
+    if !(out.admit)(ZSTD_STREAM) {
+        return Err(InflateError::NoMemory);
+    }
+    out.window = 1 << window_log;
     let mut decoder = zstd::stream::read::Decoder::with_buffer(input).map_err(|_| out.corrupt())?;
-    decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(|_| out.corrupt())?;
+    decoder.window_log_max(window_log).map_err(|_| out.corrupt())?;
     out.read(decoder, input.len().saturating_mul(4))
+}
+
+/// log2 of the largest window that a frame of the input asks for, rounded up; `None` where it cannot be told.
+fn zstd_window_log(mut input: &[u8]) -> Option<u32> {
+    // libzstd allocates no less.
+    let mut largest = 10;
+    while !input.is_empty() {
+        let frame = zstd::zstd_safe::find_frame_compressed_size(input).ok()?;
+        let (frame, rest) = input.split_at_checked(frame.max(1))?;
+        largest = largest.max(window_log_of_frame(frame)?);
+        input = rest;
+    }
+    Some(largest)
+}
+
+/// Zstandard frame header (RFC 8878, section 3.1.1.1).
+fn window_log_of_frame(frame: &[u8]) -> Option<u32> {
+    const SKIPPABLE: std::ops::RangeInclusive<u32> = 0x184d_2a50..=0x184d_2a5f;
+    let (magic, header) = frame.split_first_chunk()?;
+    if SKIPPABLE.contains(&u32::from_le_bytes(*magic)) {
+        return Some(0);
+    }
+    let (descriptor, header) = header.split_first()?;
+    let is_single_segment = descriptor & 0x20 != 0;
+    let dictionary_id = [0, 1, 2, 4][usize::from(descriptor & 3)];
+    if !is_single_segment {
+        let window = header.first()?;
+        let (exponent, mantissa) = (u32::from(window >> 3), window & 7);
+        return Some(10 + exponent + u32::from(mantissa > 0));
+    }
+    // The window is as large as the content, whose size is then always there.
+    let size = header.get(dictionary_id..)?;
+    let size = match descriptor >> 6 {
+        0 => u64::from(*size.first()?),
+        1 => u64::from(u16::from_le_bytes(*size.first_chunk()?)) + 256,
+        2 => u64::from(u32::from_le_bytes(*size.first_chunk()?)),
+        _ => u64::from_le_bytes(*size.first_chunk()?),
+    };
+    Some(u64::BITS - size.saturating_sub(1).leading_zeros())
 }
 
 fn snappy_block(input: &[u8], out: &mut Output<'_>) -> Result<Vec<u8>, InflateError> {

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{HttpServer, Peer, ServerSettings, connection, count};
+use crate::component::LimitedLog;
 
 /// What every connection of one server shares.
 pub(super) struct Shared<F> {
@@ -25,6 +26,8 @@ pub(super) struct Shared<F> {
     pub(super) stop: CancellationToken,
     pub(super) abort: CancellationToken,
     pub(super) tasks: TaskTracker,
+    /// Of TLS on a listener without.
+    pub(super) tls_log: LimitedLog,
     refused: Arc<AtomicU64>,
     max_connections: usize,
     open: AtomicUsize,
@@ -40,6 +43,7 @@ impl<F> Shared<F> {
             stop: server.stop.clone(),
             abort: server.abort.clone(),
             tasks: server.tasks.clone(),
+            tls_log: LimitedLog::default(),
             refused: server.refused_connections(),
             open: AtomicUsize::new(0),
             open_by_client: Mutex::default(),

@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use super::accept::Place;
 use super::io::{Activity, Protocol, Transport, Watched};
 use super::{Peer, ServerSettings};
+use crate::component::LimitedLog;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -38,7 +39,7 @@ where
     let shared = Arc::clone(&place.shared);
     let settings = &shared.settings;
     let activity = Arc::new(Activity::default());
-    let opened = open(stream, &peer, settings, Arc::clone(&activity));
+    let opened = open(stream, &peer, settings, Arc::clone(&activity), &shared.tls_log);
     let (io, protocol) = tokio::select! {
         biased;
         // Nothing was asked yet, so nothing is lost.
@@ -53,7 +54,7 @@ where
         peer: Arc::new(peer),
         activity: Arc::clone(&activity),
     };
-    let connection = match protocol {
+    let connection: Connection<_, Answering<B>> = match protocol {
         Protocol::Http2 => Connection::Http2 {
             inner: http2_builder(settings, &shared.tasks).serve_connection(TokioIo::new(io), service),
         },
@@ -108,6 +109,7 @@ async fn open(
     peer: &Peer,
     settings: &ServerSettings,
     activity: Arc<Activity>,
+    log: &LimitedLog,
 ) -> Option<(Watched, Protocol)> {
     let transport = match &settings.tls {
         None => Transport::Plain(stream),
@@ -127,11 +129,14 @@ async fn open(
     };
     match recognised.ok()?? {
         Protocol::TlsHello => {
-            tracing::info!(
-                client = %peer.address,
-                listener = %peer.local,
-                "TLS handshake on a listener without TLS: use http:// (or insecure: true) at the client"
-            );
+            if let Some(left_out) = log.admit() {
+                tracing::info!(
+                    client = %peer.address,
+                    listener = %peer.local,
+                    left_out,
+                    "TLS handshake on a listener without TLS: use http:// (or insecure: true) at the client"
+                );
+            }
             None
         }
         protocol => Some((io, protocol)),
@@ -193,7 +198,7 @@ where
     F: Fn(Request<Incoming>, Arc<Peer>) -> Fut,
     Fut: Future<Output = Response<B>>,
 {
-    type Response = Response<B>;
+    type Response = Response<Answering<B>>;
     type Error = Infallible;
     type Future = Open<Fut>;
 
@@ -219,6 +224,73 @@ impl Drop for OpenRequest {
 }
 
 pin_project! {
+    /// The body of an answer, telling when it waits for the peer: hyper asks for the next piece only when the peer has
+    /// room for it.
+    struct Answering<B> {
+        #[pin]
+        body: B,
+        waits: Waits,
+    }
+}
+
+/// One answer among those that wait for the peer, while `counted`.
+struct Waits {
+    activity: Arc<Activity>,
+    counted: bool,
+}
+
+impl Waits {
+    fn new(activity: Arc<Activity>) -> Self {
+        activity.answering.fetch_add(1, Ordering::Relaxed);
+        Self {
+            activity,
+            counted: true,
+        }
+    }
+
+    /// For the peer, or for more of the answer to be made.
+    fn set(&mut self, for_peer: bool) {
+        if for_peer && !self.counted {
+            self.activity.answering.fetch_add(1, Ordering::Relaxed);
+        } else if !for_peer && self.counted {
+            self.activity.answering.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.counted = for_peer;
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.activity.answered.fetch_add(1, Ordering::Relaxed);
+        self.set(false);
+    }
+}
+
+impl<B: Body> Body for Answering<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<B::Data>, B::Error>>> {
+        let this = self.project();
+        this.waits.activity.answered.fetch_add(1, Ordering::Relaxed);
+        let frame = this.body.poll_frame(context);
+        this.waits.set(frame.is_ready());
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+pin_project! {
     /// A request being handled.
     struct Open<Fut> {
         #[pin]
@@ -228,10 +300,17 @@ pin_project! {
 }
 
 impl<Fut: Future<Output = Response<B>>, B> Future for Open<Fut> {
-    type Output = Result<Response<B>, Infallible>;
+    type Output = Result<Response<Answering<B>>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().answer.poll(context).map(Ok)
+        let this = self.project();
+        let activity = &this._open.0;
+        this.answer.poll(context).map(|answer| {
+            Ok(answer.map(|body| Answering {
+                body,
+                waits: Waits::new(Arc::clone(activity)),
+            }))
+        })
     }
 }
 
@@ -297,6 +376,8 @@ struct Clocks<'a> {
     activity: &'a Activity,
     header: Option<Duration>,
     idle: Option<Duration>,
+    /// For answers that the peer does not take.
+    answer: Option<Duration>,
     age: Option<Duration>,
     age_grace: Option<Duration>,
 }
@@ -312,12 +393,13 @@ impl<'a> Clocks<'a> {
         Self {
             protocol,
             activity,
-            header: settings.header_timeout.filter(|_| !http2),
+            header: settings.header_timeout,
             idle: if http2 {
                 settings.idle_timeout_http2
             } else {
                 settings.idle_timeout_http1
             },
+            answer: settings.write_timeout,
             age: settings.max_connection_age.map(spread),
             age_grace: settings.max_connection_age_grace,
         }
@@ -325,7 +407,8 @@ impl<'a> Clocks<'a> {
 
     /// Returns when the connection should end.
     async fn run(self) -> Close {
-        let shortest = [self.header, self.idle, self.age].into_iter().flatten().min();
+        let limits = [self.header, self.idle, self.answer, self.age];
+        let shortest = limits.into_iter().flatten().min();
         let Some(shortest) = shortest else {
             return std::future::pending().await;
         };
@@ -333,12 +416,25 @@ impl<'a> Clocks<'a> {
         let opened = Instant::now();
         let mut begun = 0;
         let mut idle_since = opened;
-        let mut header_since = (self.protocol != Protocol::Http2).then_some(opened);
+        let http2 = self.protocol == Protocol::Http2;
+        let mut header_since = (!http2).then_some(opened);
+        let mut cut_header = Standstill::default();
+        let mut answer = Standstill::default();
         loop {
             tokio::time::sleep(step).await;
             let now = Instant::now();
             if self.age.is_some_and(|age| now - opened >= age) {
                 return Close::Gracefully(self.age_grace);
+            }
+            let cut = self.activity.cut_headers.load(Ordering::Relaxed);
+            let header_open = self.activity.header_open.load(Ordering::Relaxed);
+            if cut_header.lasts(header_open.then_some(cut), now, self.header) {
+                return Close::AtOnce("the request header took too long");
+            }
+            let is_answering = self.activity.answering.load(Ordering::Relaxed) > 0;
+            let answered = self.activity.answered.load(Ordering::Relaxed);
+            if answer.lasts(is_answering.then_some(answered), now, self.answer) {
+                return Close::AtOnce("the peer does not take our answers");
             }
             let begun_now = self.activity.begun.load(Ordering::Relaxed);
             if begun_now != begun || self.activity.open.load(Ordering::Relaxed) > 0 {
@@ -351,6 +447,9 @@ impl<'a> Clocks<'a> {
                 return Close::Gracefully(Some(Duration::from_secs(5)));
             }
             let reads = self.activity.reads.load(Ordering::Relaxed);
+            if http2 {
+                continue;
+            }
             let header_is_coming = begun == 0 || reads != self.activity.reads_when_idle.load(Ordering::Relaxed);
             if !header_is_coming {
                 header_since = None;
@@ -359,6 +458,27 @@ impl<'a> Clocks<'a> {
             let since = *header_since.get_or_insert(now);
             if self.header.is_some_and(|limit| now - since >= limit) {
                 return Close::AtOnce("the request header took too long");
+            }
+        }
+    }
+}
+
+/// Something that is under way and shows by a count whether it moves.
+#[derive(Default)]
+struct Standstill(Option<(u64, Instant)>);
+
+impl Standstill {
+    /// Whether the count has stood still for the limit; `None`: nothing is under way.
+    fn lasts(&mut self, count: Option<u64>, now: Instant, limit: Option<Duration>) -> bool {
+        let Some(count) = count else {
+            self.0 = None;
+            return false;
+        };
+        match self.0 {
+            Some((seen, since)) if seen == count => limit.is_some_and(|limit| now - since >= limit),
+            _ => {
+                self.0 = Some((count, now));
+                false
             }
         }
     }

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
+
+use super::frames::{Flood, FrameWatch};
 
 /// The first bytes of every HTTP/2 connection with prior knowledge (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -31,6 +33,12 @@ pub(super) struct Activity {
     pub(super) reads: AtomicU64,
     /// `reads` when the last request ended: a difference while none is open means that a header is coming in.
     pub(super) reads_when_idle: AtomicU64,
+    /// HTTP/2: header blocks (or heads of frames) that were not complete at the end of a read, and whether one is now.
+    pub(super) cut_headers: AtomicU64,
+    pub(super) header_open: AtomicBool,
+    /// Answers that wait until the peer takes more of them, and pieces of answers handed on so far.
+    pub(super) answering: AtomicUsize,
+    pub(super) answered: AtomicU64,
 }
 
 /// What a client speaks.
@@ -55,6 +63,8 @@ pub(super) struct Watched {
     /// Bytes read ahead, and how many of them were handed on.
     ahead: ([u8; HTTP2_PREFACE.len()], usize, usize),
     activity: Arc<Activity>,
+    /// Only for HTTP/2.
+    frames: Option<FrameWatch>,
     write_timeout: Option<Duration>,
     /// Armed while a write waits for the peer.
     stalled: Option<Pin<Box<Sleep>>>,
@@ -66,6 +76,7 @@ impl Watched {
             inner,
             ahead: ([0; HTTP2_PREFACE.len()], 0, 0),
             activity,
+            frames: None,
             write_timeout,
             stalled: None,
         }
@@ -93,7 +104,27 @@ impl Watched {
             }
         };
         self.ahead = (seen, 0, filled);
+        // At most the preface was read, so frames begin with the next byte.
+        self.frames = (protocol == Protocol::Http2).then(FrameWatch::new);
         Ok(Some(protocol))
+    }
+
+    /// Looks at the frames that came.
+    fn follow(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(frames) = &mut self.frames else {
+            return Ok(());
+        };
+        let was_open = frames.is_heading();
+        let fed = frames.feed(bytes);
+        let is_open = frames.is_heading();
+        // Nearly every read ends where a frame ends: then nothing is written here.
+        if is_open && !was_open {
+            self.activity.cut_headers.fetch_add(1, Ordering::Relaxed);
+        }
+        if is_open != was_open {
+            self.activity.header_open.store(is_open, Ordering::Relaxed);
+        }
+        fed.map_err(|Flood| io::Error::new(io::ErrorKind::InvalidData, "too many frames that ask nothing"))
     }
 
     /// Turns a stalled write into an error once it has waited too long; progress disarms it.
@@ -145,6 +176,7 @@ impl AsyncRead for Watched {
         };
         if buffer.filled().len() > before {
             self.activity.reads.fetch_add(1, Ordering::Relaxed);
+            self.follow(&buffer.filled()[before..])?;
         }
         result
     }

@@ -13,6 +13,7 @@ mod bind;
 pub mod body;
 mod connection;
 mod cors;
+mod frames;
 mod groups;
 pub mod grpc;
 mod holder;

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use super::door::{Check, request_spec};
-use super::{Admitted, Batch, DoorError, DoorLimits, Origin, Rejected, Signal};
+use super::{Admitted, Batch, DoorError, DoorLimits, NoMemory, Origin, Permit, Rejected, Signal};
 use crate::wire::WireError;
 use read::{Outcome, read_request};
 
@@ -36,6 +36,22 @@ pub enum JsonWriteError {
     /// As deep as a JSON reader has to follow.
     #[error("values are nested more than {limit} deep")]
     TooDeep { limit: usize },
+    /// Control characters and numbers take up to twelve times as much in JSON.
+    #[error("the JSON would be longer than {limit} bytes")]
+    TooLong { limit: usize },
+    /// Messages that stand more than once where they may stand once are read as one; nested ones would cost a copy each.
+    #[error("its messages are written in too many pieces")]
+    InPieces,
+    /// Only of [`Batch::to_json_within`].
+    #[error(transparent)]
+    NoMemory(#[from] NoMemory),
+}
+
+impl JsonWriteError {
+    /// Whether another try may go well.
+    pub fn is_retryable(&self) -> bool {
+        *self == JsonWriteError::NoMemory(NoMemory::Now)
+    }
 }
 
 impl Batch {
@@ -67,13 +83,38 @@ impl Batch {
         }
     }
 
+    /// [`Batch::to_json`] within the memory that the data was admitted by: the text, and the permit over it.
+    ///
+    /// # Errors
+    /// See [`JsonWriteError`]; only the want of memory is worth another try.
+    pub fn to_json_within(&self) -> Result<(Vec<u8>, Permit), JsonWriteError> {
+        // The usual text is two to three times as long as the wire form; the longest possible about twenty times.
+        const SMALLEST: usize = 64 << 10;
+        const LARGEST: usize = 24;
+        let wire = self.wire_len();
+        let parts = self.clone().into_parts();
+        for times in [3, 6, 12, LARGEST] {
+            let limit = SMALLEST + times * wire;
+            let mut permit = self.origin().reserve(limit)?;
+            match write::write_request(request_spec(self.signal()), &parts, limit) {
+                Err(JsonWriteError::TooLong { .. }) if times < LARGEST => {}
+                written => {
+                    let text = written?;
+                    permit.shrink_to(text.capacity() as u64);
+                    return Ok((text, permit));
+                }
+            }
+        }
+        Err(JsonWriteError::TooLong { limit: LARGEST * wire })
+    }
+
     /// The batch as one OTLP/JSON request. Strings that are no UTF-8 are written with U+FFFD.
     ///
     /// # Errors
     /// See [`JsonWriteError`].
     pub fn to_json(&self) -> Result<Vec<u8>, JsonWriteError> {
         let parts = self.clone().into_parts();
-        write::write_request(request_spec(self.signal()), &parts)
+        write::write_request(request_spec(self.signal()), &parts, usize::MAX)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Wire to JSON, led by the tables.
 
+use std::ops::{Deref, DerefMut};
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -11,9 +13,52 @@ use crate::wire::{Field, FieldValue, Fields, WireError, read_varint};
 /// Arrays and maps inside each other in one value: what readers must follow.
 const MAX_NESTING: usize = 64;
 
-/// Writes parts as one request.
-pub(super) fn write_request(request: &'static MessageSpec, parts: &[Bytes]) -> Result<Vec<u8>, JsonWriteError> {
-    let mut out = Vec::with_capacity(2 * parts.iter().map(Bytes::len).sum::<usize>());
+/// The text, and what it may cost.
+struct Out {
+    text: Vec<u8>,
+    /// Largest length of `text`.
+    limit: usize,
+    /// Bytes that may still be copied to merge messages that are written in pieces. No encoder writes such; nested ones
+    /// would hold a copy at every level.
+    may_merge: usize,
+}
+
+impl Deref for Out {
+    type Target = Vec<u8>;
+
+    fn deref(&self) -> &Vec<u8> {
+        &self.text
+    }
+}
+
+impl DerefMut for Out {
+    fn deref_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.text
+    }
+}
+
+impl Out {
+    /// Before something is written that takes at most `more` bytes.
+    fn check(&self, more: usize) -> Result<(), JsonWriteError> {
+        if self.text.len() + more > self.limit {
+            return Err(JsonWriteError::TooLong { limit: self.limit });
+        }
+        Ok(())
+    }
+}
+
+/// Writes parts as one request, of at most `limit` bytes (and a few).
+pub(super) fn write_request(
+    request: &'static MessageSpec,
+    parts: &[Bytes],
+    limit: usize,
+) -> Result<Vec<u8>, JsonWriteError> {
+    let length = parts.iter().map(Bytes::len).sum::<usize>();
+    let mut out = Out {
+        text: Vec::with_capacity(2 * length),
+        limit,
+        may_merge: length,
+    };
     out.push(b'{');
     // An Export request has one field, the list of resource groups.
     if let Some(FieldSpec {
@@ -45,7 +90,7 @@ pub(super) fn write_request(request: &'static MessageSpec, parts: &[Bytes]) -> R
         }
     }
     out.push(b'}');
-    Ok(out)
+    Ok(out.text)
 }
 
 /// What a first walk over a message found of one field.
@@ -59,7 +104,10 @@ struct Slot<'a> {
     again: bool,
 }
 
-fn message(out: &mut Vec<u8>, spec: &'static MessageSpec, raw: &[u8], nesting: usize) -> Result<(), JsonWriteError> {
+fn message(out: &mut Out, spec: &'static MessageSpec, raw: &[u8], nesting: usize) -> Result<(), JsonWriteError> {
+    // Keys and scalars of the longest message, without its strings.
+    const LONGEST: usize = 512;
+    out.check(LONGEST)?;
     let slots = find_slots(spec, raw)?;
     out.push(b'{');
     let mut first = true;
@@ -75,7 +123,8 @@ fn message(out: &mut Vec<u8>, spec: &'static MessageSpec, raw: &[u8], nesting: u
                 let nesting = deeper(child, nesting)?;
                 if slot.again {
                     // Pieces written one after the other are the merged message.
-                    message(out, child, &merged(known.number, slot.from)?, nesting)?;
+                    let whole = merged(out, known.number, slot.from)?;
+                    message(out, child, &whole, nesting)?;
                 } else {
                     message(out, child, last.len()?, nesting)?;
                 }
@@ -83,6 +132,9 @@ fn message(out: &mut Vec<u8>, spec: &'static MessageSpec, raw: &[u8], nesting: u
             (false, _) => {
                 if known.presence || !is_default(&last) {
                     put_key(out, known.json, &mut first);
+                    if let FieldValue::Len(payload) = last.value {
+                        out.check(longest_of(known.kind, payload))?;
+                    }
                     scalar(out, known.kind, &last)?;
                 }
             }
@@ -127,7 +179,8 @@ fn deeper(child: &MessageSpec, nesting: usize) -> Result<usize, JsonWriteError> 
     Ok(nesting)
 }
 
-fn merged(number: u32, from: &[u8]) -> Result<Vec<u8>, WireError> {
+fn merged(out: &mut Out, number: u32, from: &[u8]) -> Result<Vec<u8>, JsonWriteError> {
+    out.may_merge = out.may_merge.checked_sub(from.len()).ok_or(JsonWriteError::InPieces)?;
     let mut merged = Vec::new();
     let mut fields = Fields::new(from);
     while let Some(field) = fields.next_field()? {
@@ -138,8 +191,21 @@ fn merged(number: u32, from: &[u8]) -> Result<Vec<u8>, WireError> {
     Ok(merged)
 }
 
+/// The most bytes that this becomes in JSON, quotes included.
+fn longest_of(kind: Kind, payload: &[u8]) -> usize {
+    match kind {
+        Kind::String => {
+            let grown = payload
+                .iter()
+                .filter(|byte| !matches!(byte, 0x20..0x7f) || matches!(byte, b'"' | b'\\'));
+            payload.len() + 5 * grown.count() + 2
+        }
+        _ => 2 * payload.len() + 8,
+    }
+}
+
 fn list(
-    out: &mut Vec<u8>,
+    out: &mut Out,
     known: &FieldSpec,
     slot: &Slot<'_>,
     nesting: usize,
@@ -159,11 +225,14 @@ fn list(
                 out.push(b',');
             }
             (Kind::String, _) => {
-                string(out, field.len()?);
+                let text = field.len()?;
+                out.check(longest_of(Kind::String, text))?;
+                string(out, text);
                 out.push(b',');
             }
             (kind, FieldValue::Len(packed)) => packed_numbers(out, kind, known.number, packed)?,
             (kind, _) => {
+                out.check(LONGEST_NUMBER)?;
                 scalar(out, kind, &field)?;
                 out.push(b',');
             }
@@ -176,8 +245,12 @@ fn list(
     Ok(())
 }
 
-fn packed_numbers(out: &mut Vec<u8>, kind: Kind, number: u32, mut packed: &[u8]) -> Result<(), WireError> {
+/// A quoted number and a comma; doubles are the longest.
+const LONGEST_NUMBER: usize = 32;
+
+fn packed_numbers(out: &mut Out, kind: Kind, number: u32, mut packed: &[u8]) -> Result<(), JsonWriteError> {
     while !packed.is_empty() {
+        out.check(LONGEST_NUMBER)?;
         let value = match kind {
             Kind::Fixed64 | Kind::Sfixed64 | Kind::Double => {
                 let (bytes, rest) = packed.split_first_chunk().ok_or(WireError::Truncated)?;

@@ -21,7 +21,7 @@ use crate::component::{
 };
 use crate::components::exporters::delivery_config;
 use crate::config::Section;
-use crate::pdata::{Batch, Decoded, Signal};
+use crate::pdata::{Batch, Decoded, Signal, estimate_decoded};
 use crate::wire;
 use sink::{Sampler, Sink};
 
@@ -177,6 +177,15 @@ impl Debug {
         if self.verbosity == Verbosity::Basic {
             return Ok(String::new());
         }
+        // Structs, the text made of them, and the copy of it that goes into the log.
+        const FORMS: usize = 3;
+        let signal = batch.signal();
+        let structs: usize = batch.parts().iter().map(|part| estimate_decoded(signal, part)).sum();
+        let _permit = match batch.origin().reserve(FORMS * structs) {
+            Ok(permit) => permit,
+            // What is shown must not cost what it shows: the data went through.
+            Err(problem) => return Ok(format!("(details left out: {problem})")),
+        };
         let decoded = batch.decode().map_err(|error| malformed(&error))?;
         Ok(match (self.verbosity, &*decoded) {
             (Verbosity::Detailed, Decoded::Traces(request)) => detailed::traces(request),

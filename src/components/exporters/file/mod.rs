@@ -221,8 +221,17 @@ fn encode(batch: Batch, format: Format, compression: Option<Compression>) -> Res
     let invalid = |error: &dyn std::fmt::Display| {
         Refused::permanent(format!("malformed data below the items: {error}")).with_code(tonic::Code::InvalidArgument)
     };
+    // Over the text, until the record is made from it.
+    let _permit;
     let plain: Vec<u8> = match format {
-        Format::Json => batch.to_json().map_err(|error| invalid(&error))?,
+        Format::Json => {
+            let (text, permit) = batch.to_json_within().map_err(|error| match error.is_retryable() {
+                true => Refused::retryable(error.to_string()),
+                false => invalid(&error),
+            })?;
+            _permit = permit;
+            text
+        }
         Format::Proto => batch.into_bytes().into(),
     };
     let (bytes, is_line) = match compression {

@@ -17,7 +17,7 @@ use crate::net::client::proxy::ProxyRules;
 use crate::net::client::status::{HttpFailure, PartialSuccess};
 use crate::net::codec::compress::Compressor;
 use crate::net::tls::client::TlsSource;
-use crate::pdata::{Batch, Signal};
+use crate::pdata::{Batch, Permit, Signal};
 
 /// A client with its pool and everything that is the same for all requests.
 pub struct FarEnd {
@@ -86,7 +86,7 @@ impl FarEnd {
         };
         // Holds the memory permits until the data has left.
         let _origin = Arc::clone(batch.origin());
-        let chunks = self.body(batch).await?;
+        let (chunks, _permit) = self.body(batch).await?;
         let answer = self
             .client
             .post(address.uri.clone(), headers.clone(), chunks)
@@ -111,26 +111,30 @@ impl FarEnd {
         Err(failure.into_refused(&address.uri.to_string()))
     }
 
-    async fn body(&self, batch: Batch) -> Result<Vec<Bytes>, Refused> {
+    /// The pieces, and the permit over them where they are not the batch's own bytes.
+    async fn body(&self, batch: Batch) -> Result<(Vec<Bytes>, Option<Permit>), Refused> {
+        let mut held = None;
         let parts = match self.encoding {
             Encoding::Protobuf => batch.into_parts(),
             Encoding::Json => {
-                let json = batch.to_json();
                 // The door looked no deeper than the items; what is broken below them shows here.
-                let json =
-                    json.map_err(|problem| Refused::permanent(format!("cannot be written as JSON: {problem}")))?;
+                let (json, permit) = batch.to_json_within().map_err(|problem| match problem.is_retryable() {
+                    true => Refused::retryable(problem.to_string()),
+                    false => Refused::permanent(format!("cannot be written as JSON: {problem}")),
+                })?;
+                held = Some(permit);
                 smallvec![Bytes::from(json)]
             }
         };
         let Some(compressor) = &self.compressor else {
-            return Ok(gather(&[], &parts));
+            return Ok((gather(&[], &parts), held));
         };
         let mut body = Vec::new();
         compressor
             .compress(&parts, &mut body)
             .await
             .map_err(|problem| Refused::permanent(format!("cannot compress: {problem}")))?;
-        Ok(vec![body.into()])
+        Ok((vec![body.into()], None))
     }
 }
 

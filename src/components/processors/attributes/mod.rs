@@ -12,8 +12,8 @@ use tracing::warn;
 use super::actions::{Actions, Run};
 use super::select::Selector;
 use crate::component::{
-    BuildContext, BuiltProcessor, ComponentId, ComponentKind, Counter, DropReason, Factory, Outlet, Plan, Processor,
-    ProcessorPlan, Refused, Removed, Stability, StartError,
+    BuildContext, BuiltProcessor, ComponentId, ComponentKind, Counter, DropReason, Factory, LimitedLog, Outlet, Plan,
+    Processor, ProcessorPlan, Refused, Removed, Stability, StartError,
 };
 use crate::config::Section;
 use crate::pdata::{Batch, Edit, Place, Rewriter, Signal, Visit};
@@ -87,6 +87,7 @@ impl ProcessorPlan for AttributesPlan {
             signal,
             settings: Arc::clone(&self.settings),
             invalid: context.instruments.dropped(signal, DropReason::Invalid),
+            invalid_log: LimitedLog::default(),
         })))
     }
 }
@@ -97,6 +98,7 @@ struct EditAttributes {
     signal: Signal,
     settings: Arc<Settings>,
     invalid: Counter,
+    invalid_log: LimitedLog,
 }
 
 impl Processor for EditAttributes {
@@ -111,7 +113,10 @@ impl Processor for EditAttributes {
             .map_err(|error| Refused::permanent(format!("malformed {}: {error}", self.signal)))?;
         if rewritten.malformed > 0 {
             removed.note(&self.invalid, rewritten.malformed as u64);
-            warn!(processor = %self.id, items = rewritten.malformed, "dropped malformed {}", self.signal.items_name());
+            if let Some(left_out) = self.invalid_log.admit() {
+                let items = rewritten.malformed;
+                warn!(processor = %self.id, items, left_out, "dropped malformed {}", self.signal.items_name());
+            }
         }
         Ok(rewritten.batch)
     }

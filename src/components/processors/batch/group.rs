@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::counts::{Counts, Trigger};
 use super::{Ack, Config};
-use crate::component::{BuildContext, ComponentId, DropReason, Offered, Outlet, Refused};
+use crate::component::{BuildContext, ComponentId, DropReason, LimitedLog, Offered, Outlet, Refused};
 use crate::pdata::{Batch, Headers, Origin, Permit, Signal, TakenBy};
-use crate::queue::{self, LimitedLog, PartList, Piece, Ticket};
+use crate::queue::{self, PartList, Piece, Ticket};
 
 /// A group of one metadata combination that saw nothing for this long ends.
 const IDLE: Duration = Duration::from_secs(60);

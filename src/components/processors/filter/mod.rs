@@ -20,8 +20,8 @@ use self::config::{Checked, Rules};
 use self::rules::Trouble;
 use self::walk::Walk;
 use crate::component::{
-    BuildContext, BuiltProcessor, Clock, ComponentId, ComponentKind, Counter, DropReason, Factory, Outlet, Plan,
-    Processor, ProcessorPlan, Refused, Removed, Stability, StartError,
+    BuildContext, BuiltProcessor, Clock, ComponentId, ComponentKind, Counter, DropReason, Factory, LimitedLog, Outlet,
+    Plan, Processor, ProcessorPlan, Refused, Removed, Stability, StartError,
 };
 use crate::config::Section;
 use crate::pdata::{Batch, Signal};
@@ -97,6 +97,7 @@ struct Filter {
     filtered: Counter,
     discarded: Counter,
     invalid: Counter,
+    invalid_log: LimitedLog,
 }
 
 impl Filter {
@@ -115,6 +116,7 @@ impl Filter {
             filtered: instruments.counter_under("filter", name, "Items that the filter dropped."),
             discarded: instruments.discarded(signal),
             invalid: instruments.dropped(signal, DropReason::Invalid),
+            invalid_log: LimitedLog::default(),
         }
     }
 
@@ -132,7 +134,9 @@ impl Filter {
         }
         if let Some((condition, error)) = trouble.ignored {
             let times = trouble.times_ignored;
-            warn!(processor = %self.id, condition, %error, times, "condition failed, counts as false");
+            if let Some(left_out) = self.invalid_log.admit() {
+                warn!(processor = %self.id, condition, %error, times, left_out, "condition failed, counts as false");
+            }
         }
         Ok(())
     }
@@ -161,7 +165,10 @@ impl Processor for Filter {
         }
         if rewritten.malformed > 0 {
             removed.note(&self.invalid, rewritten.malformed as u64);
-            warn!(processor = %self.id, items = rewritten.malformed, "dropped malformed {}", self.signal.items_name());
+            if let Some(left_out) = self.invalid_log.admit() {
+                let items = rewritten.malformed;
+                warn!(processor = %self.id, items, left_out, "dropped malformed {}", self.signal.items_name());
+            }
         }
         Ok(rewritten.batch)
     }

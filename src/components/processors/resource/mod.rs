@@ -11,8 +11,8 @@ use tracing::warn;
 
 use super::actions::{Actions, Run};
 use crate::component::{
-    BuildContext, BuiltProcessor, ComponentId, ComponentKind, Counter, DropReason, Factory, Outlet, Plan, Processor,
-    ProcessorPlan, Refused, Removed, Stability, StartError,
+    BuildContext, BuiltProcessor, ComponentId, ComponentKind, Counter, DropReason, Factory, LimitedLog, Outlet, Plan,
+    Processor, ProcessorPlan, Refused, Removed, Stability, StartError,
 };
 use crate::config::Section;
 use crate::pdata::{Batch, Edit, Place, Rewriter, Signal, Visit};
@@ -73,6 +73,7 @@ impl ProcessorPlan for ResourcePlan {
             signal,
             actions: Arc::clone(&self.actions),
             invalid: context.instruments.dropped(signal, DropReason::Invalid),
+            invalid_log: LimitedLog::default(),
         })))
     }
 }
@@ -83,6 +84,7 @@ struct EditResource {
     signal: Signal,
     actions: Arc<Actions>,
     invalid: Counter,
+    invalid_log: LimitedLog,
 }
 
 impl Processor for EditResource {
@@ -95,7 +97,10 @@ impl Processor for EditResource {
             .map_err(|error| Refused::permanent(format!("malformed {}: {error}", self.signal)))?;
         if rewritten.malformed > 0 {
             removed.note(&self.invalid, rewritten.malformed as u64);
-            warn!(processor = %self.id, items = rewritten.malformed, "dropped malformed {}", self.signal.items_name());
+            if let Some(left_out) = self.invalid_log.admit() {
+                let items = rewritten.malformed;
+                warn!(processor = %self.id, items, left_out, "dropped malformed {}", self.signal.items_name());
+            }
         }
         Ok(rewritten.batch)
     }

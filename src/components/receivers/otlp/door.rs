@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ::http::HeaderMap;
 use bytes::Bytes;
 use smallvec::smallvec;
+use tokio::sync::Semaphore;
 use tonic::Code;
 
 use super::listener::Port;
@@ -13,7 +14,7 @@ use super::settings::Settings;
 use crate::component::{BuildContext, ComponentId, Outlet, Outlets, ReceiverCounts, Refused};
 use crate::net::codec::{Encoding, InflateError, inflate};
 use crate::net::status::Status;
-use crate::pdata::{Admitted, Batch, Check, DoorLimits, Headers, Origin, Permit, Signal};
+use crate::pdata::{Admitted, Batch, Check, DoorError, DoorLimits, Headers, Origin, Permit, Signal, Utf8};
 
 /// Compressed bodies up to this size are first tried in the connection's task ...
 const INLINE_COMPRESSED: usize = 64 << 10;
@@ -21,8 +22,11 @@ const INLINE_COMPRESSED: usize = 64 << 10;
 /// ... where they may grow to this size: one or two milliseconds. Everything else goes to a blocking thread.
 const INLINE_INFLATED: usize = 1 << 20;
 
-/// JSON and bodies that are checked to the bottom above this size are read on a blocking thread.
+/// JSON and bodies that are checked to the bottom above this size are read on a blocking thread ...
 const INLINE_DEEP: usize = 128 << 10;
+
+/// ... as are all others above this one.
+const INLINE_FRAME: usize = 1 << 20;
 
 /// How a request is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +74,8 @@ pub(super) struct Door {
     grpc: ReceiverCounts,
     http: ReceiverCounts,
     limits: DoorLimits,
+    /// For work on blocking threads.
+    turns: Arc<Semaphore>,
 }
 
 impl Door {
@@ -84,6 +90,9 @@ impl Door {
                 utf8: settings.utf8,
                 ..DoorLimits::default()
             },
+            turns: Arc::new(Semaphore::new(
+                2 * std::thread::available_parallelism().map_or(1, usize::from),
+            )),
         }
     }
 
@@ -106,29 +115,49 @@ impl Door {
         let (bytes, permit) = if offer.encoding == Encoding::Identity {
             (offer.bytes, offer.permit)
         } else {
-            inflate_within(offer.encoding, offer.bytes, offer.cap, offer.permit).await?
+            inflate_within(&self.turns, offer.encoding, offer.bytes, offer.cap, offer.permit).await?
         };
-        let origin = Arc::new(Origin {
+        let deep = form == Form::Json || self.limits.check == Check::Full;
+        let admitted = if bytes.len() > if deep { INLINE_DEEP } else { INLINE_FRAME } {
+            let limits = self.limits.clone();
+            on_blocking_thread(&self.turns, move || Ok(let_in(signal, form, bytes, &limits, permit))).await?
+        } else {
+            let_in(signal, form, bytes, &self.limits, permit)
+        };
+        let (mut admitted, permit) = admitted.map_err(|refusal| self.refuse(port, signal, refusal))?;
+        admitted.batch = admitted.batch.with_origin(Arc::new(Origin {
             client: Some(client),
             metadata,
             permits: smallvec![Arc::new(permit)],
             ..Origin::default()
-        });
-        let deep = form == Form::Json || self.limits.check == Check::Full;
-        let admitted = if deep && bytes.len() > INLINE_DEEP {
-            let limits = self.limits.clone();
-            on_blocking_thread(move || let_in(signal, form, bytes, &limits, origin)).await?
-        } else {
-            let_in(signal, form, bytes, &self.limits, origin)?
-        };
+        }));
         self.hand_over(outlet, port, admitted).await
     }
 
-    async fn hand_over(&self, outlet: &Outlet, port: Port, admitted: Admitted) -> Result<Taken, Status> {
-        let counts = match port {
+    fn counts(&self, port: Port) -> &ReceiverCounts {
+        match port {
             Port::Grpc => &self.grpc,
             Port::Http => &self.http,
-        };
+        }
+    }
+
+    /// Counts the records of a request of which none was usable. Of one that cannot be read nobody knows how many it has.
+    fn refuse(&self, port: Port, signal: Signal, refusal: Refusal) -> Status {
+        match refusal {
+            Refusal::NoMemory => Status::no_memory(),
+            Refusal::Door(error) => {
+                if let DoorError::NothingUsable(rejected) = &error {
+                    let refused = Err(Refused::retryable(""));
+                    self.counts(port).record(signal, rejected.count(), &refused);
+                }
+                tracing::debug!(receiver = %self.id, %error, "request refused at the door");
+                Status::invalid(error.to_string())
+            }
+        }
+    }
+
+    async fn hand_over(&self, outlet: &Outlet, port: Port, admitted: Admitted) -> Result<Taken, Status> {
+        let counts = self.counts(port);
         let signal = admitted.batch.signal();
         let items = admitted.batch.items();
         let mut taken = Taken::default();
@@ -164,6 +193,7 @@ fn headers_of(headers: &HeaderMap) -> Headers {
 
 /// Decompresses where it does not hold up other connections; the permit then covers the decompressed bytes.
 async fn inflate_within(
+    turns: &Arc<Semaphore>,
     encoding: Encoding,
     bytes: Bytes,
     cap: usize,
@@ -175,7 +205,7 @@ async fn inflate_within(
             other => return other.map(|inflated| (inflated, permit)).map_err(refusal),
         }
     }
-    on_blocking_thread(move || {
+    on_blocking_thread(turns, move || {
         let inflated = inflate_now(encoding, &bytes, cap, &mut permit).map_err(refusal)?;
         Ok((inflated, permit))
     })
@@ -196,24 +226,65 @@ fn refusal(error: InflateError) -> Status {
     }
 }
 
+/// Heavy work, a few requests at a time: more would not be faster, but all of them would have their bodies in memory in
+/// several forms, and every thread would keep some of it.
 async fn on_blocking_thread<T: Send + 'static>(
+    turns: &Arc<Semaphore>,
     work: impl FnOnce() -> Result<T, Status> + Send + 'static,
 ) -> Result<T, Status> {
+    let turn = Arc::clone(turns).acquire_owned().await;
+    let work = move || {
+        let _turn = turn;
+        work()
+    };
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|_| Err(Status::new(Code::Internal, "reading the request failed")))
 }
 
-/// Checks and counts: what the pipeline gets, and what was taken out.
+/// Why the door did not let a request in.
+#[derive(Debug)]
+enum Refusal {
+    Door(DoorError),
+    NoMemory,
+}
+
+/// Checks and counts: what the pipeline gets, what was taken out, and the permit over what is left.
 fn let_in(
     signal: Signal,
     form: Form,
     bytes: Bytes,
     limits: &DoorLimits,
-    origin: Arc<Origin>,
-) -> Result<Admitted, Status> {
+    mut permit: Permit,
+) -> Result<(Admitted, Permit), Refusal> {
+    let second_form = match (form, limits.check) {
+        (Form::Json, _) => largest_of_json(&bytes),
+        // Repairing writes the request anew.
+        (Form::Protobuf, Check::Full) if limits.utf8 == Utf8::Replace => bytes.len(),
+        (Form::Protobuf, _) => 0,
+    };
+    if !permit.try_grow(second_form as u64) {
+        return Err(Refusal::NoMemory);
+    }
+    let origin = Origin::internal();
     let admitted = match form {
         Form::Protobuf => Batch::at_door(signal, bytes, limits, origin),
         Form::Json => Batch::from_json(signal, &bytes, limits, origin),
     };
-    admitted.map_err(|error| Status::invalid(error.to_string()))
+    let admitted = admitted.map_err(Refusal::Door)?;
+    if second_form > 0 {
+        permit.shrink_to(admitted.batch.wire_len() as u64);
+    }
+    Ok((admitted, permit))
+}
+
+/// The most bytes that a JSON text may become on the wire. Names, brackets and quotes make the text the longer of the two,
+/// but for numbers in a list (two bytes become eight) and for bytes that are no UTF-8 (one becomes three).
+fn largest_of_json(text: &[u8]) -> usize {
+    let commas = text.iter().filter(|byte| **byte == b',').count();
+    let repaired = if std::str::from_utf8(text).is_ok() {
+        0
+    } else {
+        text.iter().filter(|byte| !byte.is_ascii()).count()
+    };
+    text.len() + 8 * commas + 2 * repaired
 }
