@@ -44,7 +44,13 @@ where
     while let Some(accepted) = connection.accept().await {
         let (request, respond) = accepted?;
         while streams.try_join_next().is_some() {}
-        streams.spawn(handle(request, respond));
+        let handling = handle(request, respond);
+        streams.spawn(async move {
+            // The caller sees a reset stream and not why.
+            if let Err(error) = handling.await {
+                eprintln!("a call failed: {error:#}");
+            }
+        });
     }
     Ok(())
 }
