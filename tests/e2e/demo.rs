@@ -121,10 +121,13 @@ fn a_throttled_table_shows_with_its_alert_and_the_same_goes_to_another_agent() {
     for number in 1..=5 {
         demo.line_with(&format!("  {number}. "));
     }
-    let throttled = demo.line_with("<- throttled");
+    // Used capacity and throttles of a minute settle on their own; on a busy machine not in the same line at once.
+    let mut throttled = demo.line_with("<- throttled");
+    while !throttled.contains("100 % of 100/s") {
+        throttled = demo.line_with("<- throttled");
+    }
     let words: Vec<&str> = throttled.split_whitespace().collect();
     assert!(words.contains(&"orders"), "{throttled}");
-    assert!(throttled.contains("100 % of 100/s"), "{throttled}");
     assert!(throttled.contains(" ms "), "p99 in {throttled}");
 
     let record = r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"hello from a test"}}]}]}]}"#;
