@@ -1,6 +1,12 @@
 //! The whole process: configuration, data, metrics, reload, drain, exit codes.
 
-#![allow(clippy::unwrap_used)] // All of it is test code; helpers may fail a test too.
+// All of it is test code: helpers may fail a test, say what they saw, and measure a real process by the real clock.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
