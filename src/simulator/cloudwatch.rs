@@ -7,7 +7,7 @@ use super::faults::Paging;
 use super::random::Dice;
 use super::statistics::{Samples, Statistic};
 use super::value::Value;
-use super::world::{NAMESPACE, Series, World};
+use super::world::{Series, World};
 
 /// Queries in one request.
 const MAX_QUERIES: usize = 500;
@@ -24,6 +24,7 @@ const DAY: i64 = 86_400;
 /// One checked query.
 struct Query<'a> {
     id: &'a str,
+    namespace: &'a str,
     metric: &'a str,
     statistic: Statistic,
     period: i64,
@@ -238,8 +239,8 @@ fn check_query<'a>(
     };
     let dimensions = dimensions(metric.list("Dimensions"));
     let account = query.str("AccountId").unwrap_or(&caller.account);
-    let known = metric.str("Namespace") == Some(NAMESPACE);
-    let series = world.find(account, &caller.region, name, &dimensions).filter(|_| known);
+    let namespace = metric.str("Namespace").unwrap_or_default();
+    let series = world.find((account, &caller.region), namespace, name, &dimensions);
     let label = query.str("Label").map_or_else(
         || {
             let mut label: Vec<&str> = dimensions.iter().map(|(_, value)| value.as_str()).collect();
@@ -250,6 +251,7 @@ fn check_query<'a>(
     );
     Ok(Query {
         id,
+        namespace,
         metric: name,
         statistic,
         period,
@@ -280,8 +282,8 @@ fn units(queries: &[Query<'_>]) -> u64 {
     for query in queries {
         // A metric that does not exist is billed as well; its label names it well enough.
         let name = query.series.map_or_else(
-            || format!("{}/{}", query.metric, query.label),
-            |series| format!("{}/{:?}", series.metric, series.dimensions),
+            || format!("{}/{}/{}", query.namespace, query.metric, query.label),
+            |series| format!("{}/{}/{:?}", series.namespace, series.metric, series.dimensions),
         );
         *metrics.entry((name, query.period)).or_default() += 1;
     }
@@ -356,10 +358,11 @@ pub fn list_metrics(world: &World, caller: &Caller, request: &Value, now: f64) -
             .and_then(|rest| rest.parse().ok())
             .ok_or_else(|| ApiError::sender("InvalidParameterValue", "NextToken is not valid"))?,
     };
-    let namespace_fits = request.str("Namespace").is_none_or(|namespace| namespace == NAMESPACE);
     let mut found = Vec::new();
     for series in world.series() {
-        let wanted = namespace_fits
+        let wanted = request
+            .str("Namespace")
+            .is_none_or(|namespace| namespace == series.namespace)
             && series.account == caller.account
             && series.region == caller.region
             && request.str("MetricName").is_none_or(|name| name == series.metric)
@@ -422,7 +425,7 @@ fn listed(series: &Series) -> Value {
         })
         .collect();
     Value::map([
-        ("Namespace", Value::text(NAMESPACE)),
+        ("Namespace", Value::text(series.namespace.as_str())),
         ("MetricName", Value::text(series.metric.as_str())),
         ("Dimensions", Value::List(dimensions)),
     ])

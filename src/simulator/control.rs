@@ -101,8 +101,8 @@ fn truth(simulator: &Simulator, query: &str) -> Result<Json, String> {
             let samples = world.final_samples(series, at);
             if !samples.is_empty() && at >= from {
                 points.push(json!({
-                    "account": series.account, "region": series.region, "metric": series.metric,
-                    "dimensions": series.dimensions, "at": at, "period": series.period,
+                    "account": series.account, "region": series.region, "namespace": series.namespace,
+                    "metric": series.metric, "dimensions": series.dimensions, "at": at, "period": series.period,
                     "sum": samples.get(Statistic::Sum), "count": samples.get(Statistic::SampleCount),
                     "min": samples.get(Statistic::Minimum), "max": samples.get(Statistic::Maximum),
                     "p99": samples.get(Statistic::Percentile(99.0)),

@@ -119,7 +119,9 @@ mod sdk {
                 .into_iter()
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect();
-            let series = world.find("111122223333", "eu-central-1", name, &dimensions).unwrap();
+            let series = world
+                .find(("111122223333", "eu-central-1"), "AWS/DynamoDB", name, &dimensions)
+                .unwrap();
             let mut expected = Vec::new();
             for minute in 0..10 {
                 let at = start + 60 * minute;

@@ -31,6 +31,7 @@ pub enum Measure {
 pub struct Series {
     pub account: String,
     pub region: String,
+    pub namespace: String,
     pub metric: String,
     /// Sorted by name.
     pub dimensions: Vec<(String, String)>,
@@ -42,7 +43,7 @@ pub struct Series {
     key: String,
 }
 
-/// The only namespace there is so far.
+/// The namespace of the tables' metrics.
 pub const NAMESPACE: &str = "AWS/DynamoDB";
 
 /// Account-wide ceilings of a fresh account.
@@ -58,8 +59,9 @@ pub struct World {
     minutes: Mutex<HashMap<(usize, i64), Arc<TableMinute>>>,
 }
 
-fn key(account: &str, region: &str, metric: &str, dimensions: &[(String, String)]) -> String {
-    let mut key = format!("{account}/{region}/{metric}");
+fn key(place: (&str, &str), namespace: &str, metric: &str, dimensions: &[(String, String)]) -> String {
+    let (account, region) = place;
+    let mut key = format!("{account}/{region}/{namespace}/{metric}");
     for (name, value) in dimensions {
         key.push('/');
         key.push_str(name);
@@ -96,9 +98,15 @@ impl World {
         &self.series
     }
 
-    /// The series with exactly these dimensions (sorted by name).
-    pub fn find(&self, account: &str, region: &str, metric: &str, dimensions: &[(String, String)]) -> Option<&Series> {
-        let position = self.by_key.get(&key(account, region, metric, dimensions))?;
+    /// The series with exactly these dimensions (sorted by name); `place` is account and region.
+    pub fn find(
+        &self,
+        place: (&str, &str),
+        namespace: &str,
+        metric: &str,
+        dimensions: &[(String, String)],
+    ) -> Option<&Series> {
+        let position = self.by_key.get(&key(place, namespace, metric, dimensions))?;
         self.series.get(*position)
     }
 
@@ -231,9 +239,10 @@ fn table_series(scenario: &Scenario, position: usize, table: &Table, into: &mut 
         dimensions.extend(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
         dimensions.sort();
         into.push(Series {
-            key: key(account, &table.region, &metric, &dimensions),
+            key: key((account, &table.region), NAMESPACE, &metric, &dimensions),
             account: account.to_owned(),
             region: table.region.clone(),
+            namespace: NAMESPACE.to_owned(),
             metric,
             dimensions,
             measure,
@@ -313,9 +322,10 @@ fn table_series(scenario: &Scenario, position: usize, table: &Table, into: &mut 
 fn account_series(account: &str, region: &str, into: &mut Vec<Series>) {
     let mut add = |metric: &str, measure: Measure, period: i64| {
         into.push(Series {
-            key: key(account, region, metric, &[]),
+            key: key((account, region), NAMESPACE, metric, &[]),
             account: account.to_owned(),
             region: region.to_owned(),
+            namespace: NAMESPACE.to_owned(),
             metric: metric.to_owned(),
             dimensions: Vec::new(),
             measure,
@@ -389,7 +399,9 @@ mod tests {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        let series = world.find("111122223333", "eu-central-1", metric, &dimensions).unwrap();
+        let series = world
+            .find(("111122223333", "eu-central-1"), NAMESPACE, metric, &dimensions)
+            .unwrap();
         let at = world.scenario.start as i64 + 60 * minute;
         world.final_samples(series, at).get(Statistic::Sum)
     }
