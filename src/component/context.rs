@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{BoxFuture, Instruments, StatusBoard};
+use super::{BoxFuture, Instruments, MemoryState, StateStore, StatusBoard};
 use crate::pdata::MemoryBudget;
 
 /// The kinds of component.
@@ -163,6 +163,8 @@ pub struct BuildContext {
     pub clock: Arc<dyn Clock>,
     /// Bound to this component: metrics made here carry its kind and id.
     pub instruments: Instruments,
+    /// Cursors, spend and other small state of the process; survives a reload, and a crash where it is durable.
+    pub state: Arc<dyn StateStore>,
     /// Where state may be kept; `None` keeps it in memory.
     pub state_dir: Option<PathBuf>,
     /// Where a drain without a state directory leaves what it could not deliver; the next start with the same
@@ -186,6 +188,7 @@ impl BuildContext {
             kind,
             clock: Arc::new(SystemClock),
             instruments: Instruments::standalone(kind, id),
+            state: Arc::new(MemoryState::default()),
             state_dir: None,
             spill_dir: None,
             memory: MemoryBudget::unlimited(),

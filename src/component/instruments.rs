@@ -256,7 +256,8 @@ impl Registry {
 #[derive(Clone)]
 pub struct Instruments {
     registry: Registry,
-    own: (&'static str, String),
+    /// `None`: what is made belongs to the process.
+    own: Option<(&'static str, String)>,
 }
 
 impl Instruments {
@@ -264,8 +265,17 @@ impl Instruments {
     pub fn new(registry: Registry, kind: ComponentKind, id: &str) -> Self {
         Self {
             registry,
-            own: (kind.name(), id.to_owned()),
+            own: Some((kind.name(), id.to_owned())),
         }
+    }
+
+    /// For what belongs to no component: no label of its own.
+    pub fn of_process(registry: Registry) -> Self {
+        Self { registry, own: None }
+    }
+
+    fn id(&self) -> String {
+        self.own.as_ref().map_or_else(String::new, |(_, id)| id.clone())
     }
 
     /// With a registry of its own, for tests and tools.
@@ -279,7 +289,7 @@ impl Instruments {
     }
 
     fn labels(&self, extra: &[(&'static str, &str)]) -> Labels {
-        let mut labels = vec![self.own.clone()];
+        let mut labels: Labels = self.own.iter().cloned().collect();
         labels.extend(extra.iter().map(|(name, value)| (*name, (*value).to_owned())));
         labels
     }
@@ -291,7 +301,7 @@ impl Instruments {
 
     /// A counter that names its component in a label of another name, as the Collector's filter does.
     pub fn counter_under(&self, label: &'static str, name: &'static str, help: &'static str) -> Counter {
-        self.counter_with(name, help, vec![(label, self.own.1.clone())])
+        self.counter_with(name, help, vec![(label, self.id())])
     }
 
     fn counter_with(&self, name: &'static str, help: &'static str, labels: Labels) -> Counter {
@@ -358,7 +368,7 @@ impl Instruments {
             "otelcol_dropped_items",
             "Items lost, by component, signal and reason.",
             vec![
-                ("component", self.own.1.clone()),
+                ("component", self.id()),
                 ("signal", signal.name().to_owned()),
                 ("reason", reason.name().to_owned()),
             ],
@@ -370,7 +380,7 @@ impl Instruments {
         self.counter_with(
             "radiosonde_discarded_items",
             "Items removed because the configuration says so, by component and signal.",
-            vec![("component", self.own.1.clone()), ("signal", signal.name().to_owned())],
+            vec![("component", self.id()), ("signal", signal.name().to_owned())],
         )
     }
 

@@ -14,6 +14,7 @@ mod limited_log;
 mod outlet;
 mod plan;
 mod refused;
+mod state;
 mod status;
 
 pub use context::{BuildContext, Clock, ComponentId, ComponentKind, Deadline, StartError, SystemClock, UnixNanos};
@@ -30,6 +31,7 @@ pub use plan::{
     ProcessorPlan, ReceiverPlan, Stability,
 };
 pub use refused::{DropReason, Refused};
+pub use state::{MemoryState, StateChange, StateError, StateStore, with_state};
 pub use status::{ComponentState, PipelineInfo, StatusBoard};
 
 use std::future::Future;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::component::{
-    BuildContext, Clock, ComponentId, ComponentKind, Instruments, Registry, StatusBoard, SystemClock,
+    BuildContext, Clock, ComponentId, ComponentKind, Instruments, MemoryState, Registry, StateStore, StatusBoard,
+    SystemClock,
 };
 use crate::pdata::MemoryBudget;
 
@@ -16,6 +17,7 @@ use crate::pdata::MemoryBudget;
 pub struct Host {
     pub clock: Arc<dyn Clock>,
     pub registry: Registry,
+    pub state: Arc<dyn StateStore>,
     pub state_dir: Option<PathBuf>,
     pub spill_dir: Option<PathBuf>,
     pub memory: MemoryBudget,
@@ -31,6 +33,7 @@ impl Default for Host {
         Self {
             clock: Arc::new(SystemClock),
             registry: Registry::default(),
+            state: Arc::new(MemoryState::default()),
             state_dir: None,
             spill_dir: None,
             memory: MemoryBudget::unlimited(),
@@ -49,6 +52,7 @@ impl Host {
             kind,
             clock: Arc::clone(&self.clock),
             instruments: Instruments::new(self.registry.clone(), kind, id.as_str()),
+            state: Arc::clone(&self.state),
             state_dir: self.state_dir.clone(),
             spill_dir: self.spill_dir.clone(),
             memory: self.memory.clone(),

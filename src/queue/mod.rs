@@ -20,6 +20,7 @@ mod recovering;
 mod sender;
 pub mod spill;
 mod split;
+pub mod state;
 #[cfg(test)]
 pub mod testing;
 #[cfg(test)]

@@ -20,6 +20,7 @@ use crate::graph::checked::Checked;
 use crate::graph::{Graph, Host};
 use crate::net::server::Endpoint;
 use crate::pdata::MemoryBudget;
+use crate::queue;
 use crate::telemetry::{self, Telemetry};
 
 /// Why there is no service.
@@ -164,6 +165,7 @@ async fn start_parts(
     };
     let host = Host {
         registry: registry.clone(),
+        state: queue::state::open(state.as_ref().map(|state| state.path.as_path()), &registry),
         state_dir: state.as_ref().map(|state| state.path.clone()),
         spill_dir: spill,
         memory: memory.clone(),
@@ -203,7 +205,8 @@ fn open_state(options: &RunOptions, config: &ServiceConfig) -> Result<Option<Sta
         Some(path) => StateDir::open(&path).map(Some).map_err(|error| error.to_string()),
         None => {
             warn!(
-                "No state directory is configured: queues are in memory, and a crash loses what they hold. \
+                "No state directory is configured: queues, cursors, spend and alert state are in memory, and end with \
+                 the process. \
                  Set --state-dir, RADIOSONDE_STATE_DIR or service::state_directory."
             );
             Ok(None)
