@@ -13,6 +13,8 @@ pub const REGISTRY: &[&dyn Factory] = &[
     // receivers
     &receivers::nop::NopFactory,
     #[cfg(feature = "aws")]
+    &receivers::awsfirehose::FirehoseFactory,
+    #[cfg(feature = "aws")]
     &receivers::dynamodb::DynamoDbFactory,
     &receivers::otlp::OtlpFactory,
     // processors

@@ -8,9 +8,11 @@ mod history;
 mod output;
 mod plan;
 mod poller;
+mod stream;
 mod want;
 
 pub use history::Changes;
 pub use output::{Builder, OwnPoint, Resource};
 pub use poller::{Polled, Poller, PollerSettings, Settled};
+pub use stream::{StreamPoint, points_of};
 pub use want::{Class, SeriesId, Stat, Want, ZeroFill, statistics};

@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
 use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics,
-    ScopeMetrics, Sum,
+    ScopeMetrics, Sum, Summary, SummaryDataPoint,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource as OtlpResource;
 
@@ -154,6 +154,15 @@ impl Builder {
             if let Stat::Percentile(percentile) = stat {
                 self.gauge(resource, &scope, &format!("{name}.{percentile}"), &unit, number(*value));
             }
+        }
+    }
+
+    /// Adds a summary under the receiver's scope.
+    pub fn add_summary(&mut self, resource: &str, name: &str, unit: &str, point: SummaryDataPoint) {
+        let scope = self.scope.clone();
+        let metric = self.metric(resource, &scope, name, unit, Data::Summary(Summary::default()));
+        if let Some(Data::Summary(summary)) = &mut metric.data {
+            summary.data_points.push(point);
         }
     }
 

@@ -1,6 +1,8 @@
 //! Receivers: where telemetry comes in.
 
 #[cfg(feature = "aws")]
+pub mod awsfirehose;
+#[cfg(feature = "aws")]
 pub mod dynamodb;
 pub mod nop;
 pub mod otlp;

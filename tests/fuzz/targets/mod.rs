@@ -6,6 +6,8 @@
 
 pub mod codec;
 pub mod door;
+#[cfg(feature = "aws")]
+pub mod firehose;
 pub mod grpc_frame;
 pub mod json;
 pub mod ottl;
@@ -24,4 +26,6 @@ pub const ALL: &[(&str, Target)] = &[
     ("ottl", ottl::run),
     ("codec", codec::run),
     ("grpc_frame", grpc_frame::run),
+    #[cfg(feature = "aws")]
+    ("firehose", firehose::run),
 ];
