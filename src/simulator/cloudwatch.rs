@@ -38,6 +38,18 @@ pub struct Billed {
     pub units: u64,
 }
 
+/// Points that a request asks for, and how old the oldest is: what the service's limit per second counts.
+pub fn points_asked(request: &Value, now: f64) -> (f64, f64) {
+    let start = request.time("StartTime").unwrap_or(now);
+    let span = (request.time("EndTime").unwrap_or(now).min(now) - start).max(0.0);
+    let mut points = 0.0;
+    for query in request.list("MetricDataQueries") {
+        let period = query.get("MetricStat").and_then(|stat| stat.int("Period"));
+        points += (span / period.unwrap_or(MINUTE).max(1) as f64).ceil();
+    }
+    (points, now - start)
+}
+
 fn invalid(message: impl Into<String>) -> ApiError {
     ApiError::sender("ValidationError", message)
 }
@@ -78,10 +90,11 @@ pub fn get_metric_data(
     let mut skip = token.delivered;
     let mut room = page;
     let mut next = None;
+    let mut last = Last::default();
     for query in &queries {
         let status = paging.status_of(query.id, query.metric);
         let points = match (&status, query.series) {
-            (None, Some(series)) => points(world, series, query, start, end, token.as_of),
+            (None, Some(series)) => last.points(world, series, query, (start, end), token.as_of),
             _ => Vec::new(),
         };
         if skip > 0 && skip >= points.len().max(1) {
@@ -267,7 +280,7 @@ fn is_id(id: &str) -> bool {
         && id.len() <= 255
 }
 
-fn dimensions(list: &[Value]) -> Vec<(String, String)> {
+pub fn dimensions(list: &[Value]) -> Vec<(String, String)> {
     let mut dimensions: Vec<(String, String)> = list
         .iter()
         .filter_map(|entry| Some((entry.str("Name")?.to_owned(), entry.str("Value")?.to_owned())))
@@ -278,20 +291,28 @@ fn dimensions(list: &[Value]) -> Vec<(String, String)> {
 
 /// Up to five statistics of one metric count as one metric requested.
 fn units(queries: &[Query<'_>]) -> u64 {
-    let mut metrics: std::collections::HashMap<(String, i64), u64> = std::collections::HashMap::new();
+    let mut known: std::collections::HashMap<(*const Series, i64), u64> = std::collections::HashMap::new();
+    let mut unknown: std::collections::HashMap<(String, i64), u64> = std::collections::HashMap::new();
     for query in queries {
-        // A metric that does not exist is billed as well; its label names it well enough.
-        let name = query.series.map_or_else(
-            || format!("{}/{}/{}", query.namespace, query.metric, query.label),
-            |series| format!("{}/{}/{:?}", series.namespace, series.metric, series.dimensions),
-        );
-        *metrics.entry((name, query.period)).or_default() += 1;
+        match query.series {
+            Some(series) => *known.entry((std::ptr::from_ref(series), query.period)).or_default() += 1,
+            // A metric that does not exist is billed as well; its label names it well enough.
+            None => {
+                let name = format!("{}/{}/{}", query.namespace, query.metric, query.label);
+                *unknown.entry((name, query.period)).or_default() += 1;
+            }
+        }
     }
-    metrics.values().map(|statistics| statistics.div_ceil(5)).sum()
+    known
+        .values()
+        .chain(unknown.values())
+        .map(|statistics| statistics.div_ceil(5))
+        .sum()
 }
 
-/// The points of a query as of `as_of`, oldest first: buckets aligned to the period.
-fn points(world: &World, series: &Series, query: &Query<'_>, start: i64, end: i64, as_of: f64) -> Vec<(i64, f64)> {
+/// The samples of a series' buckets as of `as_of`, oldest first, aligned to the period.
+pub fn buckets(world: &World, series: &Series, period: i64, window: (i64, i64), as_of: f64) -> Vec<(i64, Samples)> {
+    let (start, end) = window;
     let age = as_of as i64 - start;
     // Old data exists only in coarser periods.
     let coarsest = match age {
@@ -299,32 +320,64 @@ fn points(world: &World, series: &Series, query: &Query<'_>, start: i64, end: i6
         _ if age <= 63 * DAY => 5 * MINUTE,
         _ => 60 * MINUTE,
     };
-    if query.period % coarsest != 0 && query.period >= MINUTE {
+    if period % coarsest != 0 && period >= MINUTE {
         return Vec::new();
     }
     // Vended metrics are stored by the minute: shorter periods give the minute's value.
-    let period = query.period.max(MINUTE);
-    let start = start.max(world.scenario.start as i64 - 60 * world.scenario.history);
+    let period = period.max(MINUTE);
+    let oldest = (as_of as i64 - 455 * DAY).max(world.scenario.start as i64 - 60 * world.scenario.history);
+    let start = start.max(oldest);
     let mut bucket = start - start.rem_euclid(period);
     // The start is rounded down to the minute, not to the bucket: an earlier bucket is not returned.
     if bucket < start - start.rem_euclid(coarsest) {
         bucket += period;
     }
     let end = end.min(as_of as i64 + period);
-    let mut points = Vec::new();
+    let mut found = Vec::new();
     while bucket < end {
-        let mut samples = Samples::default();
-        let mut at = bucket;
+        let mut samples = world.visible_samples(series, bucket, as_of);
+        let mut at = bucket + MINUTE;
         while at < bucket + period {
-            samples.merge(world.visible_samples(series, at, as_of));
+            let more = world.visible_samples(series, at, as_of);
+            if !more.is_empty() {
+                samples.merge(more);
+            }
             at += MINUTE;
         }
-        if let Some(value) = samples.get(query.statistic) {
-            points.push((bucket, value));
+        if !samples.is_empty() {
+            found.push((bucket, samples));
         }
         bucket += period;
     }
-    points
+    found
+}
+
+/// The buckets of the last series asked for: the statistics of a metric stand side by side in a request.
+#[derive(Default)]
+struct Last {
+    of: Option<(*const Series, i64)>,
+    buckets: Vec<(i64, Samples)>,
+}
+
+impl Last {
+    fn points(
+        &mut self,
+        world: &World,
+        series: &Series,
+        query: &Query<'_>,
+        window: (i64, i64),
+        as_of: f64,
+    ) -> Vec<(i64, f64)> {
+        let of = Some((std::ptr::from_ref(series), query.period));
+        if self.of != of {
+            self.of = of;
+            self.buckets = buckets(world, series, query.period, window, as_of);
+        }
+        let points = self.buckets.iter();
+        points
+            .filter_map(|(at, samples)| Some((*at, samples.get(query.statistic)?)))
+            .collect()
+    }
 }
 
 fn result(query: &Query<'_>, points: &[(i64, f64)], status: &str) -> Value {
@@ -358,8 +411,9 @@ pub fn list_metrics(world: &World, caller: &Caller, request: &Value, now: f64) -
             .and_then(|rest| rest.parse().ok())
             .ok_or_else(|| ApiError::sender("InvalidParameterValue", "NextToken is not valid"))?,
     };
-    let mut found = Vec::new();
-    for series in world.series() {
+    let mut page = Vec::new();
+    let mut next = None;
+    for (position, series) in world.series().iter().enumerate().skip(offset) {
         let wanted = request
             .str("Namespace")
             .is_none_or(|namespace| namespace == series.namespace)
@@ -370,19 +424,18 @@ pub fn list_metrics(world: &World, caller: &Caller, request: &Value, now: f64) -
                 .list("Dimensions")
                 .iter()
                 .all(|filter| dimension_fits(series, filter));
-        if wanted && is_listed(world, series, recently, now) {
-            found.push(series);
+        if !wanted || !is_listed(world, series, recently, now) {
+            continue;
         }
+        if page.len() == LIST_PAGE {
+            next = Some(position);
+            break;
+        }
+        page.push(listed(series));
     }
-    let page: Vec<Value> = found
-        .iter()
-        .skip(offset)
-        .take(LIST_PAGE)
-        .map(|series| listed(series))
-        .collect();
     let mut answer = Value::map([("Metrics", Value::List(page))]);
-    if found.len() > offset + LIST_PAGE {
-        answer.push("NextToken", Value::Text(format!("list-{}", offset + LIST_PAGE)));
+    if let Some(next) = next {
+        answer.push("NextToken", Value::Text(format!("list-{next}")));
     }
     Ok(answer)
 }
@@ -405,12 +458,11 @@ fn is_listed(world: &World, series: &Series, recently: bool, now: f64) -> bool {
     } else {
         14 * DAY
     };
-    let first = now_s - 14 * DAY;
     // Known at all: a point that is old enough to have been indexed. Active: one in the window.
-    if recently && !world.had_point(series, now_s - back, now_s, now) {
-        return false;
-    }
-    world.had_point(series, first, now_s - LIST_DELAY_S, now)
+    world.points_known(series, now_s).is_some_and(|(first, last)| {
+        let indexed = first <= now_s - LIST_DELAY_S;
+        indexed && last >= now_s - back
+    })
 }
 
 fn listed(series: &Series) -> Value {

@@ -21,6 +21,8 @@ const MAX_TRUTH_MINUTES: i64 = 24 * 60;
 struct ClockCommand {
     step_s: Option<f64>,
     rate: Option<f64>,
+    /// By how much the `Date` of answers is wrong.
+    skew_s: Option<f64>,
 }
 
 /// Answers one control request. An empty body reads, a JSON body changes.
@@ -33,7 +35,11 @@ pub(super) async fn answer(simulator: &Simulator, command: &str, query: &str, bo
             json!({"planned": planned})
         }),
         "scenario" => scenario(simulator, body),
-        "bill" => Ok(simulator.bill().to_json()),
+        "bill" => {
+            let mut bill = simulator.bill().to_json();
+            bill["baseline"] = json!(simulator.baseline());
+            Ok(bill)
+        }
         "calls" => Ok(json!(simulator.calls())),
         "truth" => truth(simulator, query),
         _ => return plain(StatusCode::NOT_FOUND, "clock, faults, scenario, bill, calls, truth"),
@@ -58,6 +64,9 @@ fn clock(simulator: &Simulator, body: &[u8]) -> Result<Json, String> {
         let command: ClockCommand = read(body)?;
         if let Some(rate) = command.rate {
             simulator.clock().set_rate(rate);
+        }
+        if let Some(skew) = command.skew_s {
+            simulator.set_skew(skew);
         }
         if let Some(step) = command.step_s {
             let step = Duration::try_from_secs_f64(step).map_err(|error| error.to_string())?;

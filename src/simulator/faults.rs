@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::answer::ApiError;
+use super::answer::{ApiError, Caller};
 
 /// One planned fault.
 #[derive(Clone, Debug, Deserialize)]
@@ -10,6 +10,7 @@ use super::answer::ApiError;
 pub struct Fault {
     /// An operation such as `GetMetricData`; absent: every one.
     pub api: Option<String>,
+    pub account: Option<String>,
     pub region: Option<String>,
     /// Minutes since the scenario's start, from inclusive, to exclusive.
     pub from: Option<i64>,
@@ -21,6 +22,9 @@ pub struct Fault {
     /// Calls it has seen.
     #[serde(skip)]
     seen: u64,
+    /// The running second and what it let through, for [`FaultKind::Cap`].
+    #[serde(skip)]
+    second: (i64, u64),
 }
 
 fn every_call() -> u64 {
@@ -32,6 +36,10 @@ fn every_call() -> u64 {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum FaultKind {
     Throttle,
+    /// Throttles what goes beyond so many calls in a (simulated) second.
+    Cap {
+        per_second: u64,
+    },
     /// Any other error.
     Error {
         status: u16,
@@ -47,6 +55,10 @@ pub enum FaultKind {
     },
     /// The body ends in the middle.
     Truncate,
+    /// The body is neither CBOR nor JSON.
+    Malformed,
+    /// The connection is closed instead of a body.
+    Reset,
     /// Answers of GetMetricData hold at most so many points a page.
     Page {
         points: usize,
@@ -67,12 +79,14 @@ impl Fault {
     pub fn of(api: &str, from: i64, to: i64, kind: FaultKind) -> Self {
         Self {
             api: Some(api.to_owned()),
+            account: None,
             region: None,
             from: Some(from),
             to: Some(to),
             every: 1,
             kind,
             seen: 0,
+            second: (0, 0),
         }
     }
 
@@ -82,13 +96,22 @@ impl Fault {
         self
     }
 
-    fn strikes(&mut self, api: &str, region: &str, minute: i64) -> bool {
+    fn strikes(&mut self, api: &str, caller: &Caller, minute: i64, now: f64) -> bool {
         let applies = self.api.as_deref().is_none_or(|wanted| wanted == api)
-            && self.region.as_deref().is_none_or(|wanted| wanted == region)
+            && self.account.as_deref().is_none_or(|wanted| wanted == caller.account)
+            && self.region.as_deref().is_none_or(|wanted| wanted == caller.region)
             && self.from.is_none_or(|from| from <= minute)
             && self.to.is_none_or(|to| minute < to);
         if !applies {
             return false;
+        }
+        if let FaultKind::Cap { per_second } = self.kind {
+            let second = now.floor() as i64;
+            if self.second.0 != second {
+                self.second = (second, 0);
+            }
+            self.second.1 += 1;
+            return self.second.1 > per_second;
         }
         self.seen += 1;
         self.seen.is_multiple_of(self.every.max(1))
@@ -120,18 +143,20 @@ pub struct Struck {
     pub error: Option<ApiError>,
     pub delay_ms: u64,
     pub truncate: bool,
+    pub malform: bool,
+    pub reset: bool,
     pub paging: Paging,
 }
 
 /// Asks every fault about one call.
-pub fn strike(faults: &mut [Fault], api: &str, region: &str, minute: i64) -> Struck {
+pub fn strike(faults: &mut [Fault], api: &str, caller: &Caller, minute: i64, now: f64) -> Struck {
     let mut struck = Struck::default();
     for fault in faults {
-        if !fault.strikes(api, region, minute) {
+        if !fault.strikes(api, caller, minute, now) {
             continue;
         }
         match &fault.kind {
-            FaultKind::Throttle => {
+            FaultKind::Throttle | FaultKind::Cap { .. } => {
                 let error = ApiError::sender("ThrottlingException", "Rate exceeded");
                 struck.error.get_or_insert(error);
             }
@@ -158,6 +183,8 @@ pub fn strike(faults: &mut [Fault], api: &str, region: &str, minute: i64) -> Str
             }
             FaultKind::Delay { ms } => struck.delay_ms += ms,
             FaultKind::Truncate => struck.truncate = true,
+            FaultKind::Malformed => struck.malform = true,
+            FaultKind::Reset => struck.reset = true,
             FaultKind::Page { points } => struck.paging.points = Some(*points),
             FaultKind::TokenTtl { seconds } => struck.paging.token_ttl_s = Some(*seconds),
             FaultKind::SeriesStatus { status, metric } => {

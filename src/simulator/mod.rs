@@ -11,7 +11,11 @@ mod cloudwatch;
 mod control;
 mod dynamodb;
 mod faults;
+mod fleet;
+mod gms;
+mod limits;
 mod load;
+mod memory;
 mod random;
 mod scenario;
 mod server;
@@ -26,6 +30,7 @@ mod tests;
 pub use bill::{Bill, Counts};
 pub use clock::VirtualClock;
 pub use faults::{Fault, FaultKind};
+pub use fleet::Fleet;
 pub use scenario::{Capacity, Direction, Index, Lag, Load, LoadEvent, Operation, Role, Scenario, Slow, Table};
 pub use server::Served;
 pub use statistics::{Samples, Statistic};
@@ -47,6 +52,9 @@ pub struct Simulator {
     clock: VirtualClock,
     faults: Mutex<Vec<Fault>>,
     bill: Mutex<Bill>,
+    limits: Mutex<limits::Limits>,
+    /// Seconds by which the service's clock is ahead of the simulated time, as its answers say it.
+    skew: Mutex<f64>,
     calls: Mutex<VecDeque<Call>>,
 }
 
@@ -61,6 +69,15 @@ pub struct Call {
     pub status: u16,
 }
 
+/// The price of asking everything every minute.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Baseline {
+    pub series: usize,
+    /// Since the first call that is billed.
+    pub minutes: f64,
+    pub usd: f64,
+}
+
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -73,6 +90,8 @@ impl Simulator {
             clock,
             faults: Mutex::default(),
             bill: Mutex::default(),
+            limits: Mutex::default(),
+            skew: Mutex::default(),
             calls: Mutex::default(),
         })
     }
@@ -100,6 +119,8 @@ impl Simulator {
         *locked(&self.world) = Arc::new(World::new(scenario));
         locked(&self.faults).clear();
         *locked(&self.bill) = Bill::default();
+        *locked(&self.limits) = limits::Limits::default();
+        *locked(&self.skew) = 0.0;
         locked(&self.calls).clear();
     }
 
@@ -108,9 +129,28 @@ impl Simulator {
         *locked(&self.faults) = faults;
     }
 
+    /// By how many seconds the service's `Date` is wrong.
+    pub fn set_skew(&self, seconds: f64) {
+        *locked(&self.skew) = seconds;
+    }
+
     /// What was charged so far.
     pub fn bill(&self) -> Bill {
         locked(&self.bill).clone()
+    }
+
+    /// What the same time would have cost with every series asked every minute, as exporters that know no classes do
+    /// it: one unit for each series and minute since the first charge.
+    pub fn baseline(&self) -> Baseline {
+        let bill = locked(&self.bill);
+        let minutes = bill.since().map_or(0.0, |since| (self.now_s() - since) / 60.0);
+        let series = self.world().series().len();
+        let units = minutes * series as f64;
+        Baseline {
+            series,
+            minutes,
+            usd: units * bill::USD_PER_METRIC,
+        }
     }
 
     /// The latest calls, oldest first.

@@ -115,6 +115,12 @@ pub struct Table {
     /// ConditionalCheckFailedRequests per minute.
     #[serde(default)]
     pub conditional_failures: f64,
+    /// TransactionConflict per minute.
+    #[serde(default)]
+    pub transaction_conflicts: f64,
+    /// TimeToLiveDeletedItemCount per minute.
+    #[serde(default)]
+    pub expired_items: f64,
 }
 
 fn default_region() -> String {

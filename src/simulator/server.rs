@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use super::answer::{ApiError, Caller};
 use super::faults::{Struck, strike};
 use super::value::Value;
-use super::{Call, Simulator, cloudwatch, control, dynamodb, locked, sts};
+use super::{Call, Simulator, cloudwatch, control, dynamodb, gms, locked, sts};
 use crate::component::{Deadline, Running};
 use crate::net::server::{BindError, Endpoint, HttpServer, ServerSettings, serve_http};
 
@@ -137,17 +137,31 @@ async fn handle(simulator: Arc<Simulator>, request: Request<Incoming>) -> Respon
     };
     let struck = {
         let minute = simulator.world().minute_of(simulator.now_s() as i64);
-        strike(&mut locked(&simulator.faults), &routed.api, &caller.region, minute)
+        let now = simulator.now_s();
+        strike(&mut locked(&simulator.faults), &routed.api, &caller, minute, now)
     };
+    if struck.reset {
+        return reset();
+    }
     if struck.delay_ms > 0 {
         tokio::time::sleep(Duration::from_millis(struck.delay_ms)).await;
     }
     let result = call(&simulator, &routed, &caller, &body, &struck);
     let response = match result {
         Ok((bytes, units)) => {
-            locked(&simulator.bill).charge(&caller.account, &caller.region, &routed.api, units);
-            let keep = if struck.truncate { bytes.len() / 2 } else { bytes.len() };
-            respond(&simulator, routed.protocol, 200, bytes[..keep].to_vec(), None)
+            let now = simulator.now_s();
+            locked(&simulator.bill).charge(now, &caller.account, &caller.region, &routed.api, units);
+            let mut bytes = bytes;
+            if struck.truncate {
+                bytes.truncate(bytes.len() / 2);
+            }
+            if struck.malform
+                && let Some(first) = bytes.first_mut()
+            {
+                // Neither CBOR nor JSON begins like this.
+                *first = 0xff;
+            }
+            respond(&simulator, routed.protocol, 200, bytes, None)
         }
         Err(error) => failed(&simulator, &routed, &error),
     };
@@ -174,6 +188,7 @@ fn call(
     }
     let world = simulator.world();
     let now = simulator.now_s();
+    locked(&simulator.limits).call(caller, &routed.api, now)?;
     let expected = match routed.namespace {
         "com.amazonaws.cloudwatch" => "monitoring",
         "sts" => "sts",
@@ -196,10 +211,13 @@ fn call(
     let request = read.map_err(|error| ApiError::sender("SerializationException", error.to_string()))?;
     let (answer, units) = match (expected, routed.api.as_str()) {
         ("monitoring", "GetMetricData") => {
+            let (points, age) = cloudwatch::points_asked(&request, now);
+            locked(&simulator.limits).points(caller, points, age, now)?;
             let billed = cloudwatch::get_metric_data(&world, caller, &request, now, &struck.paging)?;
             (billed.answer, billed.units)
         }
         ("monitoring", "ListMetrics") => (cloudwatch::list_metrics(&world, caller, &request, now)?, 0),
+        ("monitoring", "GetMetricStatistics") => (gms::get_metric_statistics(&world, caller, &request, now)?, 0),
         ("monitoring", other) => {
             return Err(ApiError::sender(
                 "InvalidAction",
@@ -253,13 +271,35 @@ fn respond(
     {
         headers.insert(HeaderName::from_static("x-amzn-query-error"), value);
     }
-    // The service's time is the simulated one.
-    let now = jiff::Timestamp::from_second(simulator.now_s() as i64).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    // The service's time is the simulated one, unless a fault says otherwise.
+    let skew = *locked(&simulator.skew);
+    let now = jiff::Timestamp::from_second((simulator.now_s() + skew) as i64).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now);
     if let Some(date) = date.ok().and_then(|date| HeaderValue::from_str(&date).ok()) {
         headers.insert(header::DATE, date);
     }
     response
+}
+
+/// An answer that breaks off: the connection is closed instead of a body.
+fn reset() -> Response {
+    Response::new(Body::new(BrokenBody))
+}
+
+/// A body that fails at once.
+struct BrokenBody;
+
+impl http_body::Body for BrokenBody {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, std::io::Error>>> {
+        let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        std::task::Poll::Ready(Some(Err(broken)))
+    }
 }
 
 /// An answer outside the protocols.

@@ -382,6 +382,107 @@ mod sdk {
             .set_faults(vec![Fault::of("ListMetrics", 0, 5, FaultKind::Truncate)]);
         assert!(aws.cloudwatch().list_metrics().send().await.is_err());
     }
+
+    #[tokio::test]
+    async fn get_metric_statistics_gives_what_get_metric_data_gives_and_keeps_its_own_rules() {
+        use aws_sdk_cloudwatch::types::{StandardUnit, Statistic as Stat};
+        let aws = Aws::start(Scenario::demo()).await;
+        aws.simulator.clock().step(Duration::from_secs(3600));
+        let start = aws.start_s();
+        let ask = |period: i32, hours: i64| {
+            let table = Dimension::builder().name("TableName").value("orders").build();
+            aws.cloudwatch()
+                .get_metric_statistics()
+                .namespace("AWS/DynamoDB")
+                .metric_name("ConsumedWriteCapacityUnits")
+                .dimensions(table)
+                .period(period)
+                .start_time(DateTime::from_secs(start))
+                .end_time(DateTime::from_secs(start + 3600 * hours))
+        };
+        let sums = ask(60, 1)
+            .statistics(Stat::Sum)
+            .statistics(Stat::Maximum)
+            .send()
+            .await
+            .unwrap();
+        let world = aws.simulator.world();
+        let table = [("TableName".to_owned(), "orders".to_owned())];
+        let place = ("111122223333", "eu-central-1");
+        let series = world
+            .find(place, "AWS/DynamoDB", "ConsumedWriteCapacityUnits", &table)
+            .unwrap();
+        assert!(sums.datapoints().len() > 50);
+        for point in sums.datapoints() {
+            let at = point.timestamp().unwrap().secs();
+            let shown = world.visible_samples(series, at, aws.simulator.now_s());
+            assert_eq!(point.sum(), shown.get(Statistic::Sum));
+            assert_eq!(point.maximum(), shown.get(Statistic::Maximum));
+            assert_eq!((point.average(), point.unit()), (None, Some(&StandardUnit::Count)));
+        }
+        let p99 = ask(300, 1).extended_statistics("p99").send().await.unwrap();
+        assert!(p99.datapoints()[0].extended_statistics().unwrap().contains_key("p99"));
+        let both = ask(60, 1).statistics(Stat::Sum).extended_statistics("p99").send().await;
+        let much = ask(60, 25).statistics(Stat::Sum).send().await;
+        for (refused, code) in [
+            (both, "InvalidParameterCombination"),
+            (ask(60, 1).send().await, "InvalidParameterCombination"),
+            (ask(61, 1).statistics(Stat::Sum).send().await, "InvalidParameterValue"),
+            (much, "InvalidParameterCombination"),
+        ] {
+            assert_eq!(refused.unwrap_err().into_service_error().code(), Some(code));
+        }
+        let billed = aws.simulator.bill().to_json();
+        assert_eq!(billed["lines"][0]["free_requests"], 2);
+        assert_eq!(billed["usd"], 0.0);
+    }
+
+    #[tokio::test]
+    async fn more_calls_than_a_second_allows_are_throttled_for_that_second_and_place_only() {
+        let aws = Aws::start(Scenario::quiet()).await;
+        let client = aws.cloudwatch();
+        let mut refused = 0;
+        for _ in 0..40 {
+            refused += u32::from(client.list_metrics().send().await.is_err());
+        }
+        assert_eq!(refused, 15, "25 a second");
+        assert_eq!(aws.simulator.bill().of("ListMetrics").requests, 25);
+        aws.simulator.clock().step(Duration::from_secs(1));
+        assert!(client.list_metrics().send().await.is_ok());
+        let mut cap = Fault::of("ListMetrics", 0, 5, FaultKind::Cap { per_second: 3 });
+        cap.account = Some("111122223333".to_owned());
+        aws.simulator.set_faults(vec![cap]);
+        aws.simulator.clock().step(Duration::from_secs(1));
+        let mut passed = 0;
+        for _ in 0..10 {
+            passed += u32::from(client.list_metrics().send().await.is_ok());
+        }
+        assert_eq!(passed, 3);
+    }
+
+    #[tokio::test]
+    async fn malformed_and_broken_answers_are_errors_and_the_clock_of_the_service_may_be_wrong() {
+        let aws = Aws::start(Scenario::quiet()).await;
+        let client = aws.cloudwatch();
+        for kind in [FaultKind::Malformed, FaultKind::Reset] {
+            aws.simulator
+                .set_faults(vec![Fault::of("ListMetrics", 0, 5, kind.clone())]);
+            assert!(client.list_metrics().send().await.is_err(), "{kind:?}");
+        }
+        aws.simulator.set_skew(600.0);
+        let refused = client.get_metric_data().send().await.unwrap_err();
+        let date = refused
+            .raw_response()
+            .unwrap()
+            .headers()
+            .get("date")
+            .unwrap()
+            .to_owned();
+        let then = jiff::fmt::rfc2822::DateTimeParser::new()
+            .parse_timestamp(&date)
+            .unwrap();
+        assert_eq!(then.as_second(), aws.start_s() + 600);
+    }
 }
 
 #[tokio::test]

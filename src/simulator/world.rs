@@ -1,9 +1,10 @@
 //! The series of a simulated account and their values: what is finally true, and what shows at a given moment.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::load::{Cause, TableMinute, table_minute};
+use super::memory::{Listing, PerSeries, Ring};
 use super::random::Dice;
 use super::scenario::{Capacity, Direction, Lag, Scenario, Table};
 use super::statistics::Samples;
@@ -21,6 +22,8 @@ pub enum Measure {
     SystemErrors(usize),
     ReturnedItems(usize),
     ConditionalFailures,
+    TransactionConflicts,
+    ExpiredItems,
     UserErrors,
     /// A number that does not change.
     Constant(f64),
@@ -41,6 +44,8 @@ pub struct Series {
     /// Position in the scenario; `None`: account-wide.
     table: Option<usize>,
     key: String,
+    /// Position in the world.
+    position: usize,
 }
 
 /// The namespace of the tables' metrics.
@@ -55,8 +60,12 @@ pub struct World {
     pub scenario: Scenario,
     series: Vec<Series>,
     by_key: HashMap<String, usize>,
-    // Values do not depend on the order of requests; this only saves work.
-    minutes: Mutex<HashMap<(usize, i64), Arc<TableMinute>>>,
+    /// Standard deviation of the logarithm of the lag.
+    lag_sigma: f64,
+    // Values do not depend on the order of requests; these only save work.
+    minutes: PerSeries<Ring<Arc<TableMinute>>>,
+    samples: PerSeries<Ring<Arc<Samples>>>,
+    listings: PerSeries<Listing>,
 }
 
 fn key(place: (&str, &str), namespace: &str, metric: &str, dimensions: &[(String, String)]) -> String {
@@ -78,18 +87,26 @@ impl World {
             table_series(&scenario, position, table, &mut series);
         }
         for (account, region) in places(&scenario) {
-            account_series(&account, &region, &mut series);
+            account_series(&scenario, &account, &region, &mut series);
+        }
+        for (position, series) in series.iter_mut().enumerate() {
+            series.position = position;
         }
         let by_key = series
             .iter()
             .enumerate()
             .map(|(position, series)| (series.key.clone(), position))
             .collect();
+        let median = scenario.lag.median_s.max(0.001);
         Self {
+            // 2.326 standard deviations lie below the 99th percentile.
+            lag_sigma: (scenario.lag.p99_s.max(median) / median).ln() / 2.326,
+            minutes: PerSeries::new(scenario.tables.len()),
+            samples: PerSeries::new(series.len()),
+            listings: PerSeries::new(series.len()),
             scenario,
             series,
             by_key,
-            minutes: Mutex::default(),
         }
     }
 
@@ -131,14 +148,9 @@ impl World {
 
     fn table_minute(&self, position: usize, minute: i64) -> Option<Arc<TableMinute>> {
         let table = self.scenario.tables.get(position)?;
-        let mut cache = self.minutes.lock().unwrap_or_else(PoisonError::into_inner);
-        if cache.len() > 200_000 {
-            cache.clear();
-        }
-        let facts = cache
-            .entry((position, minute))
-            .or_insert_with(|| Arc::new(table_minute(&self.scenario, table, minute)));
-        Some(Arc::clone(facts))
+        self.minutes.with(position, |ring| {
+            ring.get(minute, |minute| Arc::new(table_minute(&self.scenario, table, minute)))
+        })
     }
 
     /// The final samples of the point that starts at `at` (unix seconds, a multiple of the series' period).
@@ -164,11 +176,50 @@ impl World {
         let Some(facts) = self.table_minute(position, minute) else {
             return Samples::default();
         };
-        table_samples(table, &facts, series.measure, minute, dice)
+        let costly = matches!(series.measure, Measure::Latency(_) | Measure::ReturnedItems(_));
+        let draw = |minute: i64| {
+            let dice = Dice::new(self.scenario.seed, &series.key, minute);
+            table_samples(table, &facts, series.measure, minute, dice)
+        };
+        if !costly {
+            return draw(minute);
+        }
+        let known = self.samples.with(series.position, |ring| ring.find(minute));
+        if let Some(known) = known.flatten() {
+            return known.as_ref().clone();
+        }
+        let drawn = Arc::new(draw(minute));
+        self.samples
+            .with(series.position, |ring| ring.put(minute, Arc::clone(&drawn)));
+        Arc::unwrap_or_clone(drawn)
+    }
+
+    /// Whether there is a point at all, without drawing its samples.
+    fn has_point(&self, series: &Series, at: i64) -> bool {
+        let minute = self.minute_of(at);
+        let counted = match (series.table, series.measure) {
+            (Some(table), Measure::Latency(operation) | Measure::ReturnedItems(operation)) => Some((table, operation)),
+            _ => None,
+        };
+        let Some((position, operation)) = counted.filter(|_| minute >= -self.scenario.history) else {
+            return !self.final_samples(series, at).is_empty();
+        };
+        let exists = self
+            .scenario
+            .tables
+            .get(position)
+            .is_some_and(|table| exists(table, minute));
+        let facts = self.table_minute(position, minute);
+        let requests = facts.and_then(|facts| facts.requests.get(operation).copied());
+        exists && requests.is_some_and(|requests| requests.succeeded > 0)
     }
 
     /// What of the point at `at` shows at `now` (both unix seconds).
     pub fn visible_samples(&self, series: &Series, at: i64, now: f64) -> Samples {
+        // Older than any lag: complete.
+        if now >= (at + series.period) as f64 + self.scenario.lag.max_s {
+            return self.final_samples(series, at);
+        }
         let (early, complete) = self.arrival(series, at);
         if now < early {
             return Samples::default();
@@ -186,9 +237,7 @@ impl World {
         }
         let dice = Dice::new(self.scenario.seed ^ 0x1a6, &series.key, at.div_euclid(60));
         let median = lag.median_s.max(0.001);
-        // 2.326 standard deviations lie below the 99th percentile.
-        let sigma = (lag.p99_s.max(median) / median).ln() / 2.326;
-        let late = (median * (sigma * dice.normal(0)).exp()).min(lag.max_s);
+        let late = (median * (self.lag_sigma * dice.normal(0)).exp()).min(lag.max_s);
         let complete = end + late;
         if dice.uniform(90) >= lag.partial {
             return (complete, complete);
@@ -198,17 +247,21 @@ impl World {
         (first.min(complete), complete)
     }
 
-    /// Whether a point of the series started in the time from `from` to `to` and shows at `now`.
-    pub fn had_point(&self, series: &Series, from: i64, to: i64, now: f64) -> bool {
-        let first = from.max(self.scenario.start as i64 - 60 * self.scenario.history);
-        let mut at = to - to.rem_euclid(series.period);
-        while at >= first {
-            if self.arrival(series, at).1 <= now && !self.final_samples(series, at).is_empty() {
-                return true;
+    /// The start of the first and of the last point that had certainly arrived at `now`.
+    pub fn points_known(&self, series: &Series, now: i64) -> Option<(i64, i64)> {
+        let start = self.scenario.start as i64 - 60 * self.scenario.history;
+        let until = now - series.period - self.scenario.lag.max_s.ceil() as i64;
+        self.listings.with(series.position, |listing| {
+            let mut at = listing.scanned.unwrap_or(start + (-start).rem_euclid(series.period));
+            while at <= until {
+                if self.has_point(series, at) {
+                    listing.note(at);
+                }
+                at += series.period;
             }
-            at -= series.period;
-        }
-        false
+            listing.scanned = Some(at);
+            listing.first_and_last()
+        })?
     }
 }
 
@@ -248,6 +301,7 @@ fn table_series(scenario: &Scenario, position: usize, table: &Table, into: &mut 
             measure,
             period,
             table: Some(position),
+            position: 0,
         });
     };
     let mut parts = vec![(None, None, table.capacity)];
@@ -311,15 +365,35 @@ fn table_series(scenario: &Scenario, position: usize, table: &Table, into: &mut 
             );
         }
     }
-    add(
-        "ConditionalCheckFailedRequests".into(),
-        None,
-        Measure::ConditionalFailures,
-        60,
-    );
+    for (metric, measure) in [
+        ("ConditionalCheckFailedRequests", Measure::ConditionalFailures),
+        ("TransactionConflict", Measure::TransactionConflicts),
+        ("TimeToLiveDeletedItemCount", Measure::ExpiredItems),
+    ] {
+        add(metric.into(), None, measure, 60);
+    }
 }
 
-fn account_series(account: &str, region: &str, into: &mut Vec<Series>) {
+/// Sum and maximum of what is provisioned in one direction over the tables and indexes of a place.
+fn provisioned(scenario: &Scenario, account: &str, region: &str, direction: Direction) -> (f64, f64) {
+    let (mut sum, mut most) = (0.0, 0.0f64);
+    for table in &scenario.tables {
+        if table_account(scenario, table) != account || table.region != region {
+            continue;
+        }
+        let indexes = table.indexes.iter().map(|index| index.capacity);
+        for capacity in std::iter::once(table.capacity).chain(indexes) {
+            if matches!(capacity, Capacity::Provisioned { .. }) {
+                let units = limit_of(Some(capacity), direction).unwrap_or_default();
+                sum += units;
+                most = most.max(units);
+            }
+        }
+    }
+    (sum, most)
+}
+
+fn account_series(scenario: &Scenario, account: &str, region: &str, into: &mut Vec<Series>) {
     let mut add = |metric: &str, measure: Measure, period: i64| {
         into.push(Series {
             key: key((account, region), NAMESPACE, metric, &[]),
@@ -331,6 +405,7 @@ fn account_series(account: &str, region: &str, into: &mut Vec<Series>) {
             measure,
             period,
             table: None,
+            position: 0,
         });
     };
     add("UserErrors", Measure::UserErrors, 60);
@@ -338,6 +413,14 @@ fn account_series(account: &str, region: &str, into: &mut Vec<Series>) {
     add("AccountMaxWrites", Measure::Constant(ACCOUNT_MAX), 300);
     add("AccountMaxTableLevelReads", Measure::Constant(TABLE_MAX), 300);
     add("AccountMaxTableLevelWrites", Measure::Constant(TABLE_MAX), 300);
+    for direction in [Direction::Read, Direction::Write] {
+        let (sum, most) = provisioned(scenario, account, region, direction);
+        let name = direction.name();
+        let of_account = Measure::Constant(sum / ACCOUNT_MAX * 100.0);
+        add(&format!("AccountProvisioned{name}CapacityUtilization"), of_account, 300);
+        let of_table = Measure::Constant(most / TABLE_MAX * 100.0);
+        add(&format!("MaxProvisionedTable{name}CapacityUtilization"), of_table, 300);
+    }
 }
 
 fn table_samples(table: &Table, facts: &TableMinute, measure: Measure, minute: i64, dice: Dice) -> Samples {
@@ -375,6 +458,8 @@ fn table_samples(table: &Table, facts: &TableMinute, measure: Measure, minute: i
             Samples::log_normal(items, 0.5, requests(operation).succeeded, dice).rounded()
         }
         Measure::ConditionalFailures => Samples::ones(dice.count(0, table.conditional_failures)),
+        Measure::TransactionConflicts => Samples::ones(dice.count(0, table.transaction_conflicts)),
+        Measure::ExpiredItems => Samples::ones(dice.count(0, table.expired_items)),
         Measure::UserErrors | Measure::Constant(_) => Samples::default(),
     }
 }
