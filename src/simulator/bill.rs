@@ -8,6 +8,9 @@ use serde_json::{Value as Json, json};
 pub const USD_PER_METRIC: f64 = 0.01 / 1_000.0;
 /// Requests a month that an account has free, over all of these APIs together; GetMetricData is never free.
 const FREE_REQUESTS: u64 = 1_000_000;
+/// USD per trace that X-Ray scans or gives; as many a month are free.
+const USD_PER_TRACE_READ: f64 = 0.50 / 1e6;
+const TRACE_READS: [&str; 3] = ["GetTraceSummaries", "BatchGetTraces", "ListRetrievedTraces"];
 const WITH_FREE_PART: [&str; 2] = ["GetMetricStatistics", "ListMetrics"];
 /// Billed like GetMetricData.
 const BY_METRIC: [&str; 2] = ["GetMetricData", "GetInsightRuleReport"];
@@ -16,7 +19,7 @@ const BY_METRIC: [&str; 2] = ["GetMetricData", "GetInsightRuleReport"];
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     pub requests: u64,
-    /// Metrics requested (GetMetricData only).
+    /// Metrics requested (GetMetricData), traces scanned or retrieved and documents taken (X-Ray).
     pub units: u64,
 }
 
@@ -107,6 +110,7 @@ fn plain(lines: &HashMap<Line, Counts>) -> Vec<Json> {
 /// The lines of one month and their sum.
 fn month(lines: &HashMap<Line, Counts>) -> (Vec<Json>, f64) {
     let mut free: HashMap<&str, u64> = HashMap::new();
+    let mut free_reads: HashMap<&str, u64> = HashMap::new();
     let (mut rows, mut total) = (Vec::new(), 0.0);
     for ((account, region, api), counts) in sorted(lines) {
         let (mut usd, mut unpaid) = (0.0, 0);
@@ -117,6 +121,11 @@ fn month(lines: &HashMap<Line, Counts>) -> (Vec<Json>, f64) {
             unpaid = counts.requests.min(*left);
             *left -= unpaid;
             usd = (counts.requests - unpaid) as f64 * USD_PER_METRIC;
+        } else if TRACE_READS.contains(&api.as_str()) {
+            let left = free_reads.entry(account).or_insert(FREE_REQUESTS);
+            let free = counts.units.min(*left);
+            *left -= free;
+            usd = (counts.units - free) as f64 * USD_PER_TRACE_READ;
         }
         total += usd;
         rows.push(json!({

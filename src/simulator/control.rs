@@ -42,7 +42,16 @@ pub(super) async fn answer(simulator: &Simulator, command: &str, query: &str, bo
         }
         "calls" => Ok(json!(simulator.calls())),
         "truth" => truth(simulator, query),
-        _ => return plain(StatusCode::NOT_FOUND, "clock, faults, scenario, bill, calls, truth"),
+        "xray" => simulator
+            .xray
+            .control(&simulator.world().scenario, simulator.now_s(), body),
+        "xray/truth" => xray_truth(simulator, query),
+        _ => {
+            return plain(
+                StatusCode::NOT_FOUND,
+                "clock, faults, scenario, bill, calls, truth, xray, xray/truth",
+            );
+        }
     };
     let (status, json) = match answered {
         Ok(json) => (StatusCode::OK, json),
@@ -89,16 +98,32 @@ fn scenario(simulator: &Simulator, body: &[u8]) -> Result<Json, String> {
     Ok(json!({"name": world.scenario.name, "start": world.scenario.start, "series": world.series().len()}))
 }
 
+/// `?from=<unix seconds>&to=<unix seconds>`: every span of the traces that start there, whenever they arrive.
+fn xray_truth(simulator: &Simulator, query: &str) -> Result<Json, String> {
+    let (from, to) = (bound(query, "from")?, bound(query, "to")?);
+    if to.saturating_sub(from) > 60 * MAX_TRUTH_MINUTES {
+        return Err(format!("at most {MAX_TRUTH_MINUTES} minutes"));
+    }
+    let mut traces = serde_json::Map::new();
+    for (id, spans) in simulator.true_spans(from as f64, to as f64) {
+        let spans = spans.iter();
+        let spans = spans.map(|span| json!({"id": span.id, "name": span.name, "open": span.open}));
+        traces.insert(id, spans.collect());
+    }
+    Ok(json!({"traces": traces}))
+}
+
+fn bound(query: &str, name: &str) -> Result<i64, String> {
+    let text = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+        .ok_or_else(|| format!("{name} is missing"))?;
+    text.parse().map_err(|_| format!("{name} is not a number of seconds"))
+}
+
 /// `?from=<unix seconds>&to=<unix seconds>`: the final five statistics of every point.
 fn truth(simulator: &Simulator, query: &str) -> Result<Json, String> {
-    let bound = |name: &str| -> Result<i64, String> {
-        let text = query
-            .split('&')
-            .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
-            .ok_or_else(|| format!("{name} is missing"))?;
-        text.parse().map_err(|_| format!("{name} is not a number of seconds"))
-    };
-    let (from, to) = (bound("from")?, bound("to")?);
+    let (from, to) = (bound(query, "from")?, bound(query, "to")?);
     if to.saturating_sub(from) > 60 * MAX_TRUTH_MINUTES {
         return Err(format!("at most {MAX_TRUTH_MINUTES} minutes"));
     }

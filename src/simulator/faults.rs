@@ -67,6 +67,12 @@ pub enum FaultKind {
     TokenTtl {
         seconds: f64,
     },
+    /// X-Ray: every second document is refused with this code, every second trace of BatchGetTraces is not processed.
+    Unprocessed {
+        code: String,
+    },
+    /// X-Ray: BatchGetTraces gives only the first segment of a trace.
+    LimitExceeded,
     /// Ids of this metric (absent: of all) come back with this status and without values.
     SeriesStatus {
         status: String,
@@ -144,6 +150,8 @@ pub struct Struck {
     pub delay_ms: u64,
     pub truncate: bool,
     pub malform: bool,
+    pub unprocessed: Option<String>,
+    pub limit_exceeded: bool,
     pub reset: bool,
     pub paging: Paging,
 }
@@ -184,6 +192,8 @@ pub fn strike(faults: &mut [Fault], api: &str, caller: &Caller, minute: i64, now
             FaultKind::Delay { ms } => struck.delay_ms += ms,
             FaultKind::Truncate => struck.truncate = true,
             FaultKind::Malformed => struck.malform = true,
+            FaultKind::Unprocessed { code } => struck.unprocessed = Some(code.clone()),
+            FaultKind::LimitExceeded => struck.limit_exceeded = true,
             FaultKind::Reset => struck.reset = true,
             FaultKind::Page { points } => struck.paging.points = Some(*points),
             FaultKind::TokenTtl { seconds } => struck.paging.token_ttl_s = Some(*seconds),

@@ -1,5 +1,5 @@
 //! A simulated AWS endpoint: one HTTP server that speaks CloudWatch (rpc-v2-cbor and awsJson1.0), DynamoDB's
-//! descriptions (awsJson1.0) and STS (query), on a virtual clock, with planned faults and a bill.
+//! descriptions (awsJson1.0), STS (query) and X-Ray (REST JSON, OTLP), on a virtual clock, with planned faults and a bill.
 //!
 //! Every value and every delay is a hash of seed, scenario, series and minute: the order of requests changes nothing.
 //! Signatures must be present and are not verified. Used by the tests and by `radiosonde demo`; never by `run`.
@@ -23,6 +23,7 @@ mod statistics;
 mod sts;
 mod value;
 mod world;
+pub mod xray;
 
 #[cfg(test)]
 mod tests;
@@ -36,7 +37,7 @@ pub use server::Served;
 pub use statistics::{Samples, Statistic};
 pub use world::{Series, World};
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
@@ -56,6 +57,7 @@ pub struct Simulator {
     /// Seconds by which the service's clock is ahead of the simulated time, as its answers say it.
     skew: Mutex<f64>,
     calls: Mutex<VecDeque<Call>>,
+    xray: xray::XRay,
 }
 
 /// One call as it was answered.
@@ -93,6 +95,7 @@ impl Simulator {
             limits: Mutex::default(),
             skew: Mutex::default(),
             calls: Mutex::default(),
+            xray: xray::XRay::default(),
         })
     }
 
@@ -122,6 +125,7 @@ impl Simulator {
         *locked(&self.limits) = limits::Limits::default();
         *locked(&self.skew) = 0.0;
         locked(&self.calls).clear();
+        self.xray.reset();
     }
 
     /// Replaces the planned faults.
@@ -156,6 +160,22 @@ impl Simulator {
     /// The latest calls, oldest first.
     pub fn calls(&self) -> Vec<Call> {
         locked(&self.calls).iter().cloned().collect()
+    }
+
+    /// Every span of every generated or sent trace that starts between two times (unix seconds).
+    pub fn true_spans(&self, from: f64, to: f64) -> BTreeMap<String, Vec<xray::TrueSpan>> {
+        self.xray.truth(&self.world().scenario, from, to)
+    }
+
+    /// Changes the simulated X-Ray as `/_sim/xray` does.
+    ///
+    /// # Errors
+    /// An unreadable command.
+    pub fn command_xray(&self, command: &str) -> Result<(), String> {
+        let world = self.world();
+        self.xray
+            .control(&world.scenario, self.now_s(), command.as_bytes())
+            .map(drop)
     }
 
     /// Simulated unix seconds.

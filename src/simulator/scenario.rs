@@ -30,6 +30,9 @@ pub struct Scenario {
     pub user_errors: f64,
     #[serde(default)]
     pub tables: Vec<Table>,
+    /// What is traced.
+    #[serde(default)]
+    pub xray: super::xray::Settings,
 }
 
 fn default_history() -> i64 {

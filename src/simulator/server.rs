@@ -12,12 +12,12 @@ use hyper::body::Incoming;
 use super::answer::{ApiError, Caller};
 use super::faults::{Struck, strike};
 use super::value::Value;
-use super::{Call, Simulator, cloudwatch, control, dynamodb, gms, locked, sts};
+use super::{Call, Simulator, cloudwatch, control, dynamodb, gms, locked, sts, xray};
 use crate::component::{Deadline, Running};
 use crate::net::server::{BindError, Endpoint, HttpServer, ServerSettings, serve_http};
 
-/// Requests of these APIs are below 1 MiB.
-const MAX_BODY: usize = 4 << 20;
+/// More than the largest request that any of these services takes (5 MB of OTLP).
+const MAX_BODY: usize = 8 << 20;
 
 const CBOR_PATH: &str = "/service/GraniteServiceVersion20100801/operation/";
 const CLOUDWATCH_TARGET: &str = "GraniteServiceVersion20100801.";
@@ -118,10 +118,13 @@ fn route(path: &str, headers: &HeaderMap, body: &[u8]) -> Option<Routed> {
 async fn handle(simulator: Arc<Simulator>, request: Request<Incoming>) -> Response {
     let (head, body) = request.into_parts();
     let Ok(body) = to_bytes(Body::new(body), MAX_BODY).await else {
-        return plain(StatusCode::PAYLOAD_TOO_LARGE, "request body is larger than 4 MiB");
+        return plain(StatusCode::PAYLOAD_TOO_LARGE, "request body is larger than 8 MiB");
     };
     if let Some(command) = head.uri.path().strip_prefix("/_sim/") {
         return control::answer(&simulator, command, head.uri.query().unwrap_or_default(), &body).await;
+    }
+    if let Some(api) = xray::api_of(head.uri.path()) {
+        return xray::handle(&simulator, api, &head, body).await;
     }
     let Some(routed) = route(head.uri.path(), &head.headers, &body) else {
         return plain(StatusCode::NOT_FOUND, "no such AWS API in this simulator");
@@ -271,18 +274,14 @@ fn respond(
     {
         headers.insert(HeaderName::from_static("x-amzn-query-error"), value);
     }
-    // The service's time is the simulated one, unless a fault says otherwise.
-    let skew = *locked(&simulator.skew);
-    let now = jiff::Timestamp::from_second((simulator.now_s() + skew) as i64).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now);
-    if let Some(date) = date.ok().and_then(|date| HeaderValue::from_str(&date).ok()) {
+    if let Some(date) = date(simulator) {
         headers.insert(header::DATE, date);
     }
     response
 }
 
 /// An answer that breaks off: the connection is closed instead of a body.
-fn reset() -> Response {
+pub(super) fn reset() -> Response {
     Response::new(Body::new(BrokenBody))
 }
 
@@ -300,6 +299,14 @@ impl http_body::Body for BrokenBody {
         let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
         std::task::Poll::Ready(Some(Err(broken)))
     }
+}
+
+/// The service's time is the simulated one, unless a fault says otherwise.
+pub(super) fn date(simulator: &Simulator) -> Option<HeaderValue> {
+    let skew = *locked(&simulator.skew);
+    let now = jiff::Timestamp::from_second((simulator.now_s() + skew) as i64).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now);
+    date.ok().and_then(|date| HeaderValue::from_str(&date).ok())
 }
 
 /// An answer outside the protocols.
