@@ -50,6 +50,7 @@ impl Fleet {
             lag: self.lag,
             user_errors: 0.0,
             tables,
+            xray: super::xray::Settings::default(),
         }
     }
 

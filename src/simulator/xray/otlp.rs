@@ -74,7 +74,7 @@ impl State {
         let mut rejected = 0;
         for span in spans {
             let age = now - seconds(span.start_time_unix_nano);
-            if span.encoded_len() > LARGEST_SPAN || age > OLDEST_S || age < -AHEAD_S {
+            if span.encoded_len() > LARGEST_SPAN || !(-AHEAD_S..=OLDEST_S).contains(&age) {
                 rejected += 1;
                 continue;
             }
