@@ -8,6 +8,7 @@ pub mod cloudwatch;
 pub mod failure;
 pub mod rate;
 pub mod unit;
+pub mod xray;
 
 pub use access::{Access, AccessSettings, Place};
 pub use calls::Calls;
