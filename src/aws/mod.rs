@@ -4,6 +4,7 @@
 pub mod access;
 pub mod calls;
 pub mod catalogue;
+pub mod client_metrics;
 pub mod cloudwatch;
 pub mod failure;
 pub mod rate;

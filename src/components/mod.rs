@@ -32,6 +32,8 @@ pub const REGISTRY: &[&dyn Factory] = &[
     &exporters::otlphttp::OtlpHttpFactory,
     &exporters::terminal::TerminalFactory,
     // connectors
+    #[cfg(feature = "aws")]
+    &connectors::awsclientmetrics::ClientMetricsFactory,
     &connectors::forward::ForwardFactory,
     // extensions
     &extensions::health_check::HealthCheckFactory,

@@ -1,3 +1,5 @@
 //! Connectors: the end of one pipeline and the beginning of another.
 
+#[cfg(feature = "aws")]
+pub mod awsclientmetrics;
 pub mod forward;
