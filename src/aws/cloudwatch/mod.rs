@@ -3,6 +3,7 @@
 //! Sends nothing on by itself: a receiver asks for the settled points, hands them on and acknowledges them. A point is
 //! forgotten only after that.
 
+pub mod derived;
 mod fetch;
 mod history;
 mod output;
