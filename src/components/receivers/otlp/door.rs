@@ -91,7 +91,7 @@ impl Door {
                 ..DoorLimits::default()
             },
             turns: Arc::new(Semaphore::new(
-                2 * std::thread::available_parallelism().map_or(1, usize::from),
+                std::thread::available_parallelism().map_or(2, |cores| usize::from(cores).max(2)),
             )),
         }
     }
