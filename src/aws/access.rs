@@ -14,6 +14,7 @@ use aws_smithy_async::time::TimeSource;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use serde::Deserialize;
 
+use super::json::{JsonClient, Service};
 use crate::component::Clock;
 use crate::config::Section;
 use crate::config::types::Secret;
@@ -31,19 +32,11 @@ pub struct AccessSettings {
     pub credentials: Option<StaticCredentials>,
 }
 
-/// Services that get an endpoint of their own once something reads them.
-const LATER_ENDPOINTS: &[&str] = &["sagemaker", "tagging"];
-
 impl AccessSettings {
     /// Reads the keys of this group from a receiver's section. Problems are reported to the section.
     pub fn read(section: &Section) -> Option<Self> {
         let mut settings: Self = section.read()?;
         if let Some(endpoints) = section.take("endpoints") {
-            for service in LATER_ENDPOINTS {
-                if endpoints.has(service) {
-                    endpoints.error_at(service, format!("`{service}` is not built yet"));
-                }
-            }
             settings.endpoints = endpoints.read()?;
         }
         for (position, account) in settings.accounts.iter().enumerate() {
@@ -73,7 +66,9 @@ pub struct AccountSettings {
 pub struct EndpointSettings {
     pub cloudwatch: String,
     pub dynamodb: String,
+    pub sagemaker: String,
     pub sts: String,
+    pub tagging: String,
 }
 
 /// `credentials`: static keys, for tests and for endpoints that are not AWS.
@@ -245,6 +240,16 @@ impl Access {
     /// A DynamoDB client.
     pub fn dynamodb(&self, config: &SdkConfig) -> aws_sdk_dynamodb::Client {
         aws_sdk_dynamodb::Client::new(&self.with_endpoint(config.clone(), &self.settings.endpoints.dynamodb))
+    }
+
+    /// A client of a service that has no SDK client here.
+    pub fn json(&self, config: &SdkConfig, service: Service) -> JsonClient {
+        let own = match service {
+            Service::SageMaker => &self.settings.endpoints.sagemaker,
+            Service::Tagging => &self.settings.endpoints.tagging,
+        };
+        let endpoint = if own.is_empty() { &self.settings.endpoint } else { own };
+        JsonClient::new(service, config, endpoint, Arc::clone(&self.clock))
     }
 
     /// An STS client.

@@ -7,6 +7,7 @@ pub mod catalogue;
 pub mod client_metrics;
 pub mod cloudwatch;
 pub mod failure;
+pub mod json;
 pub mod rate;
 pub mod unit;
 pub mod xray;

@@ -18,6 +18,10 @@ impl Limits {
     /// ListTables and DescribeTable.
     pub const DESCRIBE: Self = Self { start: 5.0, max: 10.0 };
     /// DescribeLimits is throttled above one a minute; callers ask hourly.
+    /// Each of SageMaker's operations.
+    pub const SAGEMAKER: Self = Self { start: 2.0, max: 5.0 };
+    /// GetResources of tagging.
+    pub const TAGGING: Self = Self { start: 1.0, max: 3.0 };
     pub const STS: Self = Self { start: 1.0, max: 2.0 };
 }
 

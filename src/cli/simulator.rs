@@ -16,7 +16,8 @@ pub struct SimulatorArgs {
     /// Where to listen; port 0 takes a free one. The first line of output ends with the URL.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4566")]
     pub listen: SocketAddr,
-    /// demo, quiet, busy, or a file with a scenario.
+    /// demo, quiet, busy, everything, gpu_saturation, endpoint_5xx, training_job, pipeline_failure, drift_violation,
+    /// quiet_fleet, or a file with a scenario.
     #[arg(long, default_value = "demo")]
     pub scenario: String,
     /// Simulated seconds per second; 0 stands still until /_sim/clock steps.

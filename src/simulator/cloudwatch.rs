@@ -323,8 +323,11 @@ pub fn buckets(world: &World, series: &Series, period: i64, window: (i64, i64), 
     if period % coarsest != 0 && period >= MINUTE {
         return Vec::new();
     }
-    // Vended metrics are stored by the minute: shorter periods give the minute's value.
-    let period = period.max(MINUTE);
+    // Points below a minute live for three hours; most metrics are stored by the minute.
+    if period < MINUTE && (age > 3 * 3600 || period % series.period != 0) {
+        return Vec::new();
+    }
+    let step = series.period.min(MINUTE);
     let oldest = (as_of as i64 - 455 * DAY).max(world.scenario.start as i64 - 60 * world.scenario.history);
     let start = start.max(oldest);
     let mut bucket = start - start.rem_euclid(period);
@@ -336,13 +339,13 @@ pub fn buckets(world: &World, series: &Series, period: i64, window: (i64, i64), 
     let mut found = Vec::new();
     while bucket < end {
         let mut samples = world.visible_samples(series, bucket, as_of);
-        let mut at = bucket + MINUTE;
+        let mut at = bucket + step;
         while at < bucket + period {
             let more = world.visible_samples(series, at, as_of);
             if !more.is_empty() {
                 samples.merge(more);
             }
-            at += MINUTE;
+            at += step;
         }
         if !samples.is_empty() {
             found.push((bucket, samples));

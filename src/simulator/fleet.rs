@@ -41,6 +41,7 @@ impl Fleet {
             .map(|number| self.table(number, number < busy))
             .collect();
         Scenario {
+            sagemaker: super::sagemaker::SageMaker::default(),
             name: "fleet".to_owned(),
             seed: self.seed,
             start: START,
@@ -93,6 +94,8 @@ impl Fleet {
             items_per_hour: 0.0,
             item_bytes: 400,
             conditional_failures: 0.0,
+            everything: false,
+            tags: std::collections::BTreeMap::new(),
             transaction_conflicts: 0.0,
             expired_items: 0.0,
         }

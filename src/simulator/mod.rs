@@ -1,5 +1,6 @@
 //! A simulated AWS endpoint: one HTTP server that speaks CloudWatch (rpc-v2-cbor and awsJson1.0), DynamoDB's
-//! descriptions (awsJson1.0), STS (query) and X-Ray (REST JSON, OTLP), on a virtual clock, with planned faults and a bill.
+//! descriptions (awsJson1.0), SageMaker and tagging (awsJson1.1), STS (query) and X-Ray (REST JSON, OTLP), on a virtual
+//! clock, with planned faults and a bill.
 //!
 //! Every value and every delay is a hash of seed, scenario, series and minute: the order of requests changes nothing.
 //! Signatures must be present and are not verified. Used by the tests and by `radiosonde demo`; never by `run`.
@@ -10,6 +11,7 @@ mod clock;
 mod cloudwatch;
 mod control;
 mod dynamodb;
+mod everything;
 mod faults;
 mod fleet;
 mod gms;
@@ -17,10 +19,12 @@ mod limits;
 mod load;
 mod memory;
 mod random;
+pub mod sagemaker;
 mod scenario;
 mod server;
 mod statistics;
 mod sts;
+mod tagging;
 mod value;
 mod world;
 pub mod xray;

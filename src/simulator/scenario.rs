@@ -1,7 +1,10 @@
 //! What a simulated account holds and what happens to it: tables, their load over time, the lag of their metrics.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
+use super::sagemaker::SageMaker;
 use crate::config::Document;
 
 /// A world and its timeline. Minutes are counted from `start`; negative ones lie before it.
@@ -33,6 +36,8 @@ pub struct Scenario {
     /// What is traced.
     #[serde(default)]
     pub xray: super::xray::Settings,
+    #[serde(default)]
+    pub sagemaker: SageMaker,
 }
 
 fn default_history() -> i64 {
@@ -124,6 +129,11 @@ pub struct Table {
     /// TimeToLiveDeletedItemCount per minute.
     #[serde(default)]
     pub expired_items: f64,
+    /// Publishes also what its load does not give: replication, streams, transactions, every metric of the catalogue.
+    #[serde(default)]
+    pub everything: bool,
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
 }
 
 fn default_region() -> String {
@@ -244,6 +254,20 @@ pub struct Index {
     pub reads: Load,
 }
 
+/// The scenarios that come with the simulator.
+pub const SHIPPED: &[(&str, &str)] = &[
+    ("demo", include_str!("scenarios/demo.yaml")),
+    ("quiet", include_str!("scenarios/quiet.yaml")),
+    ("busy", include_str!("scenarios/busy.yaml")),
+    ("everything", include_str!("scenarios/everything.yaml")),
+    ("gpu_saturation", include_str!("scenarios/gpu_saturation.yaml")),
+    ("endpoint_5xx", include_str!("scenarios/endpoint_5xx.yaml")),
+    ("training_job", include_str!("scenarios/training_job.yaml")),
+    ("pipeline_failure", include_str!("scenarios/pipeline_failure.yaml")),
+    ("drift_violation", include_str!("scenarios/drift_violation.yaml")),
+    ("quiet_fleet", include_str!("scenarios/quiet_fleet.yaml")),
+];
+
 impl Scenario {
     /// A scenario from its YAML (or JSON) text.
     ///
@@ -285,14 +309,15 @@ impl Scenario {
         Self::shipped(include_str!("scenarios/busy.yaml"))
     }
 
+    /// One of each: every metric of the catalogue in every dimension set.
+    pub fn everything() -> Self {
+        Self::shipped(include_str!("scenarios/everything.yaml"))
+    }
+
     /// The shipped scenario of this name.
     pub fn named(name: &str) -> Option<Self> {
-        match name {
-            "demo" => Some(Self::demo()),
-            "quiet" => Some(Self::quiet()),
-            "busy" => Some(Self::busy()),
-            _ => None,
-        }
+        let text = SHIPPED.iter().find(|(shipped, _)| *shipped == name);
+        text.map(|(_, text)| Self::shipped(text))
     }
 
     fn shipped(text: &str) -> Self {
@@ -306,10 +331,9 @@ mod tests {
 
     #[test]
     fn every_shipped_scenario_loads() {
-        for name in ["demo", "quiet", "busy"] {
-            let scenario = Scenario::named(name).unwrap();
-            assert_eq!(scenario.name, name);
-            assert!(!scenario.tables.is_empty());
+        for (name, text) in SHIPPED {
+            let scenario = Scenario::from_yaml(text).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(scenario.name, *name);
             assert_eq!(scenario.start % 300, 0);
             for table in &scenario.tables {
                 for direction in [Direction::Read, Direction::Write] {

@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use super::answer::{ApiError, Caller};
 use super::faults::{Struck, strike};
 use super::value::Value;
-use super::{Call, Simulator, cloudwatch, control, dynamodb, gms, locked, sts, xray};
+use super::{Call, Simulator, cloudwatch, control, dynamodb, gms, locked, sagemaker, sts, tagging, xray};
 use crate::component::{Deadline, Running};
 use crate::net::server::{BindError, Endpoint, HttpServer, ServerSettings, serve_http};
 
@@ -20,8 +20,22 @@ use crate::net::server::{BindError, Endpoint, HttpServer, ServerSettings, serve_
 const MAX_BODY: usize = 8 << 20;
 
 const CBOR_PATH: &str = "/service/GraniteServiceVersion20100801/operation/";
-const CLOUDWATCH_TARGET: &str = "GraniteServiceVersion20100801.";
-const DYNAMODB_TARGET: &str = "DynamoDB_20120810.";
+
+/// Prefix of X-Amz-Target, prefix of error types, and the JSON protocol of each service.
+const TARGETS: &[(&str, &str, Protocol)] = &[
+    (
+        "GraniteServiceVersion20100801.",
+        "com.amazonaws.cloudwatch",
+        Protocol::Json,
+    ),
+    ("DynamoDB_20120810.", "com.amazonaws.dynamodb.v20120810", Protocol::Json),
+    ("SageMaker.", "com.amazonaws.sagemaker", Protocol::Json11),
+    (
+        "ResourceGroupsTaggingAPI_20170126.",
+        "com.amazonaws.tagging",
+        Protocol::Json11,
+    ),
+];
 
 /// What requests under way get when the server is stopped.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
@@ -70,6 +84,7 @@ impl Simulator {
 enum Protocol {
     Cbor,
     Json,
+    Json11,
     Query,
 }
 
@@ -94,16 +109,13 @@ fn route(path: &str, headers: &HeaderMap, body: &[u8]) -> Option<Routed> {
     }
     let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok());
     if let Some(target) = target {
-        let (namespace, api) = if let Some(api) = target.strip_prefix(CLOUDWATCH_TARGET) {
-            ("com.amazonaws.cloudwatch", api)
-        } else {
-            let api = target.strip_prefix(DYNAMODB_TARGET)?;
-            ("com.amazonaws.dynamodb.v20120810", api)
-        };
-        return Some(Routed {
-            protocol: Protocol::Json,
-            namespace,
-            api: api.to_owned(),
+        let mut services = TARGETS.iter();
+        return services.find_map(|(prefix, namespace, protocol)| {
+            Some(Routed {
+                protocol: *protocol,
+                namespace,
+                api: target.strip_prefix(prefix)?.to_owned(),
+            })
         });
     }
     let form = sts::fields(body);
@@ -194,6 +206,8 @@ fn call(
     locked(&simulator.limits).call(caller, &routed.api, now)?;
     let expected = match routed.namespace {
         "com.amazonaws.cloudwatch" => "monitoring",
+        "com.amazonaws.sagemaker" => "sagemaker",
+        "com.amazonaws.tagging" => "tagging",
         "sts" => "sts",
         _ => "dynamodb",
     };
@@ -227,6 +241,8 @@ fn call(
                 format!("Could not find operation {other}"),
             ));
         }
+        ("sagemaker", other) => (sagemaker::call(&world, caller, other, &request, now)?, 0),
+        ("tagging", other) => (tagging::call(&world, caller, other, &request)?, 0),
         (_, other) => (dynamodb::call(&world, caller, other, &request, now)?, 0),
     };
     let bytes = match routed.protocol {
@@ -239,7 +255,7 @@ fn call(
 fn failed(simulator: &Simulator, routed: &Routed, error: &ApiError) -> Response {
     let bytes = match routed.protocol {
         Protocol::Cbor => error.body(routed.namespace).to_cbor(),
-        Protocol::Json => error.body(routed.namespace).to_json(),
+        Protocol::Json | Protocol::Json11 => error.body(routed.namespace).to_json(),
         Protocol::Query => error.xml().into_bytes(),
     };
     respond(simulator, routed.protocol, error.status, bytes, Some(error))
@@ -258,6 +274,7 @@ fn respond(
     let content_type = match protocol {
         Protocol::Cbor => "application/cbor",
         Protocol::Json => "application/x-amz-json-1.0",
+        Protocol::Json11 => "application/x-amz-json-1.1",
         Protocol::Query => "text/xml",
     };
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -55,6 +55,18 @@ impl Samples {
         Self(if n == 0 { Vec::new() } else { vec![(1.0, n)] })
     }
 
+    /// Values with how often each occurred.
+    pub fn of(values: Vec<(f64, u64)>) -> Self {
+        let mut samples = Self(values.into_iter().filter(|(_, times)| *times > 0).collect());
+        samples.sort();
+        samples
+    }
+
+    /// 1 for so many of all, 0 for the others: the average is the share.
+    pub fn flags(ones: u64, all: u64) -> Self {
+        Self::of(vec![(0.0, all.saturating_sub(ones)), (1.0, ones.min(all))])
+    }
+
     /// Requests of one unit each, the last one of what is left; a single 0 for nothing.
     pub fn spread(units: f64) -> Self {
         let whole = units.floor() as u64;

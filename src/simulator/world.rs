@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::everything;
 use super::load::{Cause, TableMinute, table_minute};
 use super::memory::{Listing, PerSeries, Ring};
 use super::random::Dice;
+use super::sagemaker;
 use super::scenario::{Capacity, Direction, Lag, Scenario, Table};
 use super::statistics::Samples;
 
@@ -27,6 +29,10 @@ pub enum Measure {
     UserErrors,
     /// A number that does not change.
     Constant(f64),
+    /// Something around 10: for metrics that no load gives.
+    Any,
+    /// Position in the fleet's list.
+    SageMaker(usize),
 }
 
 /// One metric with its dimensions.
@@ -48,6 +54,40 @@ pub struct Series {
     position: usize,
 }
 
+/// What a series is called.
+pub struct SeriesName<'a> {
+    /// Account and region.
+    pub place: (&'a str, &'a str),
+    pub namespace: &'a str,
+    pub metric: &'a str,
+    /// Sorted by name.
+    pub dimensions: Vec<(String, String)>,
+}
+
+impl Series {
+    /// `table`: position in the scenario of the table whose life it shares.
+    pub fn new(name: SeriesName<'_>, measure: Measure, period: i64, table: Option<usize>) -> Self {
+        let (account, region) = name.place;
+        Self {
+            key: key(name.place, name.namespace, name.metric, &name.dimensions),
+            account: account.to_owned(),
+            region: region.to_owned(),
+            namespace: name.namespace.to_owned(),
+            metric: name.metric.to_owned(),
+            dimensions: name.dimensions,
+            measure,
+            period,
+            table,
+            position: 0,
+        }
+    }
+
+    /// All of its name in one text.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+}
+
 /// The namespace of the tables' metrics.
 pub const NAMESPACE: &str = "AWS/DynamoDB";
 
@@ -66,6 +106,8 @@ pub struct World {
     minutes: PerSeries<Ring<Arc<TableMinute>>>,
     samples: PerSeries<Ring<Arc<Samples>>>,
     listings: PerSeries<Listing>,
+    /// What SageMaker's series measure.
+    fleet: Vec<sagemaker::Measure>,
 }
 
 fn key(place: (&str, &str), namespace: &str, metric: &str, dimensions: &[(String, String)]) -> String {
@@ -89,6 +131,8 @@ impl World {
         for (account, region) in places(&scenario) {
             account_series(&scenario, &account, &region, &mut series);
         }
+        everything::table_series(&scenario, &mut series);
+        let fleet = everything::fleet_series(&scenario, &mut series);
         for (position, series) in series.iter_mut().enumerate() {
             series.position = position;
         }
@@ -107,6 +151,7 @@ impl World {
             scenario,
             series,
             by_key,
+            fleet,
         }
     }
 
@@ -163,10 +208,22 @@ impl World {
             return Samples::default();
         }
         let dice = Dice::new(self.scenario.seed, &series.key, minute);
+        if let Measure::SageMaker(position) = series.measure {
+            let Some(measure) = self.fleet.get(position) else {
+                return Samples::default();
+            };
+            let moment = sagemaker::Moment {
+                seed: self.scenario.seed,
+                minute,
+                dice: Dice::new(self.scenario.seed, &series.key, at.div_euclid(series.period.min(60))),
+            };
+            return sagemaker::samples(&self.scenario.sagemaker, measure, moment);
+        }
         let Some(position) = series.table else {
             return match series.measure {
                 Measure::UserErrors => Samples::ones(dice.count(0, self.scenario.user_errors)),
                 Measure::Constant(value) => Samples::one(value),
+                Measure::Any => Samples::log_normal(10.0, 0.2, 5, dice),
                 _ => Samples::default(),
             };
         };
@@ -291,18 +348,13 @@ fn table_series(scenario: &Scenario, position: usize, table: &Table, into: &mut 
         let mut dimensions = vec![("TableName".to_owned(), table.name.clone())];
         dimensions.extend(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
         dimensions.sort();
-        into.push(Series {
-            key: key((account, &table.region), NAMESPACE, &metric, &dimensions),
-            account: account.to_owned(),
-            region: table.region.clone(),
-            namespace: NAMESPACE.to_owned(),
-            metric,
+        let name = SeriesName {
+            place: (account, &table.region),
+            namespace: NAMESPACE,
+            metric: &metric,
             dimensions,
-            measure,
-            period,
-            table: Some(position),
-            position: 0,
-        });
+        };
+        into.push(Series::new(name, measure, period, Some(position)));
     };
     let mut parts = vec![(None, None, table.capacity)];
     for (index, settings) in table.indexes.iter().enumerate() {
@@ -395,18 +447,13 @@ fn provisioned(scenario: &Scenario, account: &str, region: &str, direction: Dire
 
 fn account_series(scenario: &Scenario, account: &str, region: &str, into: &mut Vec<Series>) {
     let mut add = |metric: &str, measure: Measure, period: i64| {
-        into.push(Series {
-            key: key((account, region), NAMESPACE, metric, &[]),
-            account: account.to_owned(),
-            region: region.to_owned(),
-            namespace: NAMESPACE.to_owned(),
-            metric: metric.to_owned(),
+        let name = SeriesName {
+            place: (account, region),
+            namespace: NAMESPACE,
+            metric,
             dimensions: Vec::new(),
-            measure,
-            period,
-            table: None,
-            position: 0,
-        });
+        };
+        into.push(Series::new(name, measure, period, None));
     };
     add("UserErrors", Measure::UserErrors, 60);
     add("AccountMaxReads", Measure::Constant(ACCOUNT_MAX), 300);
@@ -460,7 +507,8 @@ fn table_samples(table: &Table, facts: &TableMinute, measure: Measure, minute: i
         Measure::ConditionalFailures => Samples::ones(dice.count(0, table.conditional_failures)),
         Measure::TransactionConflicts => Samples::ones(dice.count(0, table.transaction_conflicts)),
         Measure::ExpiredItems => Samples::ones(dice.count(0, table.expired_items)),
-        Measure::UserErrors | Measure::Constant(_) => Samples::default(),
+        Measure::Any => Samples::log_normal(10.0, 0.2, 5, dice),
+        Measure::UserErrors | Measure::Constant(_) | Measure::SageMaker(_) => Samples::default(),
     }
 }
 

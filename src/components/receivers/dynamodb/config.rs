@@ -392,8 +392,6 @@ mod tests {
         let refused = [
             ("linked_accounts: true", "linked_accounts"),
             ("imds_endpoint: http://a", "imds_endpoint"),
-            ("endpoints: {sagemaker: http://a}", "sagemaker"),
-            ("endpoints: {tagging: http://a}", "tagging"),
             ("tags: {team: [a]}", "tags"),
             ("tag_attributes: [team]", "tag_attributes"),
             ("metrics: {pin: [a]}", "pin"),
