@@ -181,7 +181,12 @@ impl Debug {
         const FORMS: usize = 3;
         let signal = batch.signal();
         let structs: usize = batch.parts().iter().map(|part| estimate_decoded(signal, part)).sum();
-        let _permit = match batch.origin().reserve(FORMS * structs) {
+        // The labels around the fields of an item, in the text and in its copies while they grow.
+        let labels = match self.verbosity {
+            Verbosity::Detailed => 1536,
+            Verbosity::Basic | Verbosity::Normal => 256,
+        };
+        let _permit = match batch.origin().reserve(FORMS * structs + labels * batch.items()) {
             Ok(permit) => permit,
             // What is shown must not cost what it shows: the data went through.
             Err(problem) => return Ok(format!("(details left out: {problem})")),

@@ -91,7 +91,7 @@ impl Door {
                 ..DoorLimits::default()
             },
             turns: Arc::new(Semaphore::new(
-                2 * std::thread::available_parallelism().map_or(1, usize::from),
+                std::thread::available_parallelism().map_or(2, |cores| usize::from(cores).max(2)),
             )),
         }
     }
@@ -112,17 +112,16 @@ impl Door {
         let Offer { port, signal, form, .. } = offer;
         let client = offer.client;
         let metadata = offer.metadata.map(headers_of).unwrap_or_default();
-        let (bytes, permit) = if offer.encoding == Encoding::Identity {
-            (offer.bytes, offer.permit)
-        } else {
-            inflate_within(&self.turns, offer.encoding, offer.bytes, offer.cap, offer.permit).await?
+        let reader = Reader {
+            signal,
+            form,
+            encoding: offer.encoding,
+            cap: offer.cap,
+            limits: self.limits.clone(),
         };
-        let deep = form == Form::Json || self.limits.check == Check::Full;
-        let admitted = if bytes.len() > if deep { INLINE_DEEP } else { INLINE_FRAME } {
-            let limits = self.limits.clone();
-            on_blocking_thread(&self.turns, move || Ok(let_in(signal, form, bytes, &limits, permit))).await?
-        } else {
-            let_in(signal, form, bytes, &self.limits, permit)
+        let admitted = match reader.open_quickly(offer.bytes, offer.permit)? {
+            Body::Open(bytes, permit) if reader.is_quick(&bytes) => reader.let_in(bytes, permit),
+            body => on_blocking_thread(&self.turns, move || reader.read(body)).await?,
         };
         let (mut admitted, permit) = admitted.map_err(|refusal| self.refuse(port, signal, refusal))?;
         admitted.batch = admitted.batch.with_origin(Arc::new(Origin {
@@ -145,6 +144,7 @@ impl Door {
     fn refuse(&self, port: Port, signal: Signal, refusal: Refusal) -> Status {
         match refusal {
             Refusal::NoMemory => Status::no_memory(),
+            Refusal::Body(status) => status,
             Refusal::Door(error) => {
                 if let DoorError::NothingUsable(rejected) = &error {
                     let refused = Err(Refused::retryable(""));
@@ -191,25 +191,79 @@ fn headers_of(headers: &HeaderMap) -> Headers {
     metadata
 }
 
-/// Decompresses where it does not hold up other connections; the permit then covers the decompressed bytes.
-async fn inflate_within(
-    turns: &Arc<Semaphore>,
+/// A request's body on its way in, under its permit.
+enum Body {
+    Open(Bytes, Permit),
+    Compressed(Bytes, Permit),
+}
+
+/// How a body is read: all that a blocking thread needs to know.
+struct Reader {
+    signal: Signal,
+    form: Form,
     encoding: Encoding,
-    bytes: Bytes,
+    /// For the decompressed body.
     cap: usize,
-    mut permit: Permit,
-) -> Result<(Bytes, Permit), Status> {
-    if bytes.len() <= INLINE_COMPRESSED {
-        match inflate_now(encoding, &bytes, cap.min(INLINE_INFLATED), &mut permit) {
-            Err(InflateError::TooLarge { .. }) if cap > INLINE_INFLATED => permit.shrink_to(bytes.len() as u64),
-            other => return other.map(|inflated| (inflated, permit)).map_err(refusal),
+    limits: DoorLimits,
+}
+
+impl Reader {
+    /// Decompresses what does not hold up other connections; the rest stays as it is.
+    fn open_quickly(&self, bytes: Bytes, mut permit: Permit) -> Result<Body, Status> {
+        if self.encoding == Encoding::Identity {
+            return Ok(Body::Open(bytes, permit));
+        }
+        if bytes.len() <= INLINE_COMPRESSED {
+            match inflate_now(self.encoding, &bytes, self.cap.min(INLINE_INFLATED), &mut permit) {
+                Ok(inflated) => return Ok(Body::Open(inflated, permit)),
+                Err(InflateError::TooLarge { .. }) if self.cap > INLINE_INFLATED => {
+                    permit.shrink_to(bytes.len() as u64);
+                }
+                Err(error) => return Err(refusal(error)),
+            }
+        }
+        Ok(Body::Compressed(bytes, permit))
+    }
+
+    fn is_quick(&self, bytes: &Bytes) -> bool {
+        let deep = self.form == Form::Json || self.limits.check == Check::Full;
+        bytes.len() <= if deep { INLINE_DEEP } else { INLINE_FRAME }
+    }
+
+    /// Everything in one turn: a decompressed body never waits for the next one.
+    fn read(&self, body: Body) -> Result<(Admitted, Permit), Refusal> {
+        match body {
+            Body::Open(bytes, permit) => self.let_in(bytes, permit),
+            Body::Compressed(bytes, mut permit) => {
+                let inflated = inflate_now(self.encoding, &bytes, self.cap, &mut permit);
+                drop(bytes);
+                self.let_in(inflated.map_err(|error| Refusal::Body(refusal(error)))?, permit)
+            }
         }
     }
-    on_blocking_thread(turns, move || {
-        let inflated = inflate_now(encoding, &bytes, cap, &mut permit).map_err(refusal)?;
-        Ok((inflated, permit))
-    })
-    .await
+
+    /// Checks and counts: what the pipeline gets, what was taken out, and the permit over what is left.
+    fn let_in(&self, bytes: Bytes, mut permit: Permit) -> Result<(Admitted, Permit), Refusal> {
+        let second_form = match (self.form, self.limits.check) {
+            (Form::Json, _) => largest_of_json(&bytes),
+            // Repairing writes the request anew.
+            (Form::Protobuf, Check::Full) if self.limits.utf8 == Utf8::Replace => bytes.len(),
+            (Form::Protobuf, _) => 0,
+        };
+        if !permit.try_grow(second_form as u64) {
+            return Err(Refusal::NoMemory);
+        }
+        let origin = Origin::internal();
+        let admitted = match self.form {
+            Form::Protobuf => Batch::at_door(self.signal, bytes, &self.limits, origin),
+            Form::Json => Batch::from_json(self.signal, &bytes, &self.limits, origin),
+        };
+        let admitted = admitted.map_err(Refusal::Door)?;
+        if second_form > 0 {
+            permit.shrink_to(admitted.batch.wire_len() as u64);
+        }
+        Ok((admitted, permit))
+    }
 }
 
 fn inflate_now(encoding: Encoding, bytes: &Bytes, cap: usize, permit: &mut Permit) -> Result<Bytes, InflateError> {
@@ -230,7 +284,7 @@ fn refusal(error: InflateError) -> Status {
 /// several forms, and every thread would keep some of it.
 async fn on_blocking_thread<T: Send + 'static>(
     turns: &Arc<Semaphore>,
-    work: impl FnOnce() -> Result<T, Status> + Send + 'static,
+    work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Status> {
     let turn = Arc::clone(turns).acquire_owned().await;
     let work = move || {
@@ -238,7 +292,7 @@ async fn on_blocking_thread<T: Send + 'static>(
         work()
     };
     let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|_| Err(Status::new(Code::Internal, "reading the request failed")))
+    done.map_err(|_| Status::new(Code::Internal, "reading the request failed"))
 }
 
 /// Why the door did not let a request in.
@@ -246,35 +300,8 @@ async fn on_blocking_thread<T: Send + 'static>(
 enum Refusal {
     Door(DoorError),
     NoMemory,
-}
-
-/// Checks and counts: what the pipeline gets, what was taken out, and the permit over what is left.
-fn let_in(
-    signal: Signal,
-    form: Form,
-    bytes: Bytes,
-    limits: &DoorLimits,
-    mut permit: Permit,
-) -> Result<(Admitted, Permit), Refusal> {
-    let second_form = match (form, limits.check) {
-        (Form::Json, _) => largest_of_json(&bytes),
-        // Repairing writes the request anew.
-        (Form::Protobuf, Check::Full) if limits.utf8 == Utf8::Replace => bytes.len(),
-        (Form::Protobuf, _) => 0,
-    };
-    if !permit.try_grow(second_form as u64) {
-        return Err(Refusal::NoMemory);
-    }
-    let origin = Origin::internal();
-    let admitted = match form {
-        Form::Protobuf => Batch::at_door(signal, bytes, limits, origin),
-        Form::Json => Batch::from_json(signal, &bytes, limits, origin),
-    };
-    let admitted = admitted.map_err(Refusal::Door)?;
-    if second_form > 0 {
-        permit.shrink_to(admitted.batch.wire_len() as u64);
-    }
-    Ok((admitted, permit))
+    /// What is wrong with its compressed form.
+    Body(Status),
 }
 
 /// The most bytes that a JSON text may become on the wire. Names, brackets and quotes make the text the longer of the two,

@@ -117,9 +117,10 @@ impl Listener {
     }
 
     /// HTTP/2 windows: a whole message per stream, bounded per connection by what the process may hold. The default
-    /// windows of 64 KiB stall a client 50 ms away at 1.3 MB/s.
+    /// windows of 64 KiB stall a client 50 ms away at 1.3 MB/s. What lies in a window is not admitted yet: a hundred
+    /// connections that all fill theirs must not take what the process may hold.
     pub(super) fn size_windows(&self, settings: &mut ServerSettings) {
-        let connection = (self.grpc.limits.memory.limit() / 32).clamp(SMALLEST_WINDOW, LARGEST_WINDOW);
+        let connection = (self.grpc.limits.memory.limit() / 128).clamp(SMALLEST_WINDOW, LARGEST_WINDOW);
         let message = self.grpc.limits.cap.max(self.http.limits.cap) as u64 + 5;
         let window = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX >> 1);
         settings.connection_window = window(connection);
