@@ -9,6 +9,7 @@ pub mod cloudwatch;
 pub mod failure;
 pub mod json;
 pub mod rate;
+pub mod sign;
 pub mod unit;
 pub mod xray;
 

@@ -15,6 +15,8 @@ pub const REGISTRY: &[&dyn Factory] = &[
     #[cfg(feature = "aws")]
     &receivers::awsfirehose::FirehoseFactory,
     #[cfg(feature = "aws")]
+    &receivers::awsxray::AwsXrayFactory,
+    #[cfg(feature = "aws")]
     &receivers::dynamodb::DynamoDbFactory,
     &receivers::otlp::OtlpFactory,
     // processors

@@ -8,3 +8,4 @@ pub mod codec;
 pub mod server;
 pub mod status;
 pub mod tls;
+pub mod udp;

@@ -4,7 +4,9 @@
 //! The tables of both ways are in the specification of the X-Ray components; what one way cannot derive the other
 //! carries in attributes below `aws.xray.`.
 
+pub mod datagram;
 pub mod document;
+pub mod hold;
 pub mod ids;
 mod keys;
 mod sql;

@@ -3,6 +3,8 @@
 #[cfg(feature = "aws")]
 pub mod awsfirehose;
 #[cfg(feature = "aws")]
+pub mod awsxray;
+#[cfg(feature = "aws")]
 pub mod dynamodb;
 pub mod nop;
 pub mod otlp;

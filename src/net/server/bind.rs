@@ -44,6 +44,25 @@ impl Endpoint {
         })
     }
 
+    /// The addresses that it stands for: of `localhost` both loopback addresses, of a wildcard the one that takes IPv6
+    /// and IPv4, of a name one, IPv4 first.
+    pub(in crate::net) async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+        let host = self.host.as_str();
+        if host == "localhost" {
+            let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+            return Ok(loopback.map(|address| SocketAddr::from((address, self.port))).to_vec());
+        }
+        match host.parse::<IpAddr>() {
+            _ if host.is_empty() => Ok(vec![(Ipv6Addr::UNSPECIFIED, self.port).into()]),
+            Ok(address) => Ok(vec![(address, self.port).into()]),
+            Err(_) => {
+                let found: Vec<SocketAddr> = tokio::net::lookup_host((host, self.port)).await?.collect();
+                let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
+                Ok(first.copied().into_iter().collect())
+            }
+        }
+    }
+
     /// Whether only this machine can connect.
     pub fn is_local(&self) -> bool {
         self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
@@ -79,6 +98,19 @@ impl BindError {
         };
         Self {
             address: endpoint.to_string(),
+            reason,
+        }
+    }
+
+    /// The same for a UDP socket, whose holder cannot be told.
+    pub(in crate::net) fn of_udp(endpoint: &Endpoint, error: &io::Error) -> Self {
+        let reason = match error.kind() {
+            io::ErrorKind::AddrInUse => "another process receives on this UDP port".to_owned(),
+            io::ErrorKind::PermissionDenied => "permission denied (ports below 1024 need CAP_NET_BIND_SERVICE)".into(),
+            _ => error.to_string(),
+        };
+        Self {
+            address: format!("{endpoint} (UDP)"),
             reason,
         }
     }
@@ -133,7 +165,7 @@ pub(super) async fn bind(endpoint: &Endpoint) -> Result<Vec<TcpListener>, BindEr
 }
 
 /// The machine has no such address: no IPv6, or none on this interface.
-fn is_missing_address(error: &io::Error) -> bool {
+pub(in crate::net) fn is_missing_address(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable
         || error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32)
 }

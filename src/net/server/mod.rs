@@ -35,6 +35,7 @@ use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(in crate::net) use bind::is_missing_address;
 pub use bind::{BindError, Endpoint};
 pub use cors::{Cors, Verdict};
 pub use groups::{GrpcGroup, HttpGroup, refuse_unbuilt};
