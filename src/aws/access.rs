@@ -14,6 +14,7 @@ use aws_smithy_async::time::TimeSource;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use serde::Deserialize;
 
+use super::ServerTime;
 use super::json::{JsonClient, Service};
 use crate::component::Clock;
 use crate::config::Section;
@@ -85,8 +86,8 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// ... and one attempt after.
 const ATTEMPT: Duration = Duration::from_secs(15);
 
-/// The agent's clock as the SDK's.
-struct SdkTime(Arc<dyn Clock>);
+/// The server's time as the SDK's: signatures of a machine whose clock is wrong are right after the first answer.
+struct SdkTime(Arc<ServerTime>);
 
 impl std::fmt::Debug for SdkTime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -96,7 +97,7 @@ impl std::fmt::Debug for SdkTime {
 
 impl TimeSource for SdkTime {
     fn now(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_nanos(self.0.now().0)
+        UNIX_EPOCH + self.0.since_epoch()
     }
 }
 
@@ -121,6 +122,7 @@ impl Place {
 pub struct Access {
     settings: AccessSettings,
     clock: Arc<dyn Clock>,
+    time: Arc<ServerTime>,
     base: SdkConfig,
 }
 
@@ -128,6 +130,11 @@ impl Access {
     /// Reads profile and environment; asks the instance metadata service for a region where none is given. Takes
     /// seconds at worst, and does not fail: what is missing shows at the first call.
     pub async fn load(settings: AccessSettings, clock: Arc<dyn Clock>) -> Self {
+        let time = Arc::new(ServerTime::new(Arc::clone(&clock)));
+        Self::with_time(settings, clock, time).await
+    }
+
+    async fn with_time(settings: AccessSettings, clock: Arc<dyn Clock>, time: Arc<ServerTime>) -> Self {
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
             .build_https();
@@ -137,7 +144,7 @@ impl Access {
             .build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http)
-            .time_source(SdkTime(Arc::clone(&clock)))
+            .time_source(SdkTime(Arc::clone(&time)))
             // The SDK's own retries would bypass our rate limits and the bill's count.
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts);
@@ -160,13 +167,19 @@ impl Access {
         Self {
             settings,
             clock,
+            time,
             base: loader.load().await,
         }
     }
 
     /// The same read anew: profile, environment and credentials as they are now, none of what was cached.
     pub async fn renewed(&self) -> Self {
-        Self::load(self.settings.clone(), Arc::clone(&self.clock)).await
+        Self::with_time(self.settings.clone(), Arc::clone(&self.clock), Arc::clone(&self.time)).await
+    }
+
+    /// The server's time, unix seconds: the machine's where no answer has come yet.
+    pub fn now(&self) -> i64 {
+        i64::try_from(self.time.since_epoch().as_secs()).unwrap_or(i64::MAX)
     }
 
     /// Every account and region to ask. Empty where no region is known.
@@ -234,7 +247,9 @@ impl Access {
 
     /// A CloudWatch client.
     pub fn cloudwatch(&self, config: &SdkConfig) -> aws_sdk_cloudwatch::Client {
-        aws_sdk_cloudwatch::Client::new(&self.with_endpoint(config.clone(), &self.settings.endpoints.cloudwatch))
+        let config = self.with_endpoint(config.clone(), &self.settings.endpoints.cloudwatch);
+        let config = aws_sdk_cloudwatch::config::Builder::from(&config).interceptor(self.time.reader());
+        aws_sdk_cloudwatch::Client::from_conf(config.build())
     }
 
     /// A DynamoDB client.
@@ -254,7 +269,9 @@ impl Access {
 
     /// An STS client.
     pub fn sts(&self, config: &SdkConfig) -> aws_sdk_sts::Client {
-        aws_sdk_sts::Client::new(&self.with_endpoint(config.clone(), &self.settings.endpoints.sts))
+        let config = self.with_endpoint(config.clone(), &self.settings.endpoints.sts);
+        let config = aws_sdk_sts::config::Builder::from(&config).interceptor(self.time.reader());
+        aws_sdk_sts::Client::from_conf(config.build())
     }
 }
 

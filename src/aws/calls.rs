@@ -24,7 +24,7 @@ pub struct Calls {
 }
 
 impl Calls {
-    /// For `api` (the operation's name) in one account and region.
+    /// For `api` (the operation's name) in one account and region, with a rate of its own.
     pub fn new(
         api: &'static str,
         action: &'static str,
@@ -33,8 +33,20 @@ impl Calls {
         instruments: &Instruments,
         place: (&str, &str),
     ) -> Self {
-        let (account, region) = place;
         let bucket = Arc::new(Bucket::new(limits, clock.now()));
+        Self::through(bucket, (api, action), clock, instruments, place)
+    }
+
+    /// The same through a bucket that others use too. `names`: the operation's, and the IAM action's.
+    pub fn through(
+        bucket: Arc<Bucket>,
+        names: (&'static str, &'static str),
+        clock: Arc<dyn Clock>,
+        instruments: &Instruments,
+        place: (&str, &str),
+    ) -> Self {
+        let (api, action) = names;
+        let (account, region) = place;
         let counter = |outcome| {
             let labels = [
                 ("api", api),
@@ -63,6 +75,11 @@ impl Calls {
             outcomes: ["ok", "throttled", "error", "denied"].map(counter),
             duration,
         }
+    }
+
+    /// Requests per second allowed now.
+    pub fn rate(&self) -> f64 {
+        self.bucket.rate()
     }
 
     /// Waits for its turn, sends, and says what became of it.

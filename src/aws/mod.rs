@@ -10,9 +10,11 @@ pub mod failure;
 pub mod json;
 pub mod rate;
 pub mod sign;
+mod time;
 pub mod unit;
 pub mod xray;
 
 pub use access::{Access, AccessSettings, Place};
 pub use calls::Calls;
 pub use failure::Failure;
+pub use time::ServerTime;

@@ -1,6 +1,7 @@
 //! A token bucket per API that finds its own rate: slower when AWS throttles, faster while it does not (AIMD).
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::component::{Clock, UnixNanos};
@@ -32,6 +33,23 @@ const GROWTH: f64 = 0.05;
 /// ... every so many seconds.
 const GROWTH_EVERY: f64 = 10.0;
 const SLOWEST: f64 = 0.05;
+
+/// The buckets of the process, one for each account, region and API: everybody who calls the same API draws from the
+/// same. Kept in the [commons](crate::component::Commons).
+#[derive(Debug, Default)]
+pub struct Rates(Mutex<HashMap<Api, Arc<Bucket>>>);
+
+/// Account, region, operation.
+type Api = (String, String, &'static str);
+
+impl Rates {
+    /// The bucket of an API; `place`: account and region. The first who asks sets the limits.
+    pub fn bucket(&self, place: (&str, &str), api: &'static str, limits: Limits, now: UnixNanos) -> Arc<Bucket> {
+        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (place.0.to_owned(), place.1.to_owned(), api);
+        Arc::clone(buckets.entry(key).or_insert_with(|| Arc::new(Bucket::new(limits, now))))
+    }
+}
 
 /// The bucket of one account, region and API.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{BoxFuture, Instruments, MemoryState, StateStore, StatusBoard};
+use super::{BoxFuture, Commons, Instruments, MemoryState, StateStore, StatusBoard};
 use crate::pdata::MemoryBudget;
 
 /// The kinds of component.
@@ -163,6 +163,8 @@ pub struct BuildContext {
     pub clock: Arc<dyn Clock>,
     /// Bound to this component: metrics made here carry its kind and id.
     pub instruments: Instruments,
+    /// What components of the process share beyond this: rate limits of AWS accounts.
+    pub commons: Commons,
     /// Cursors, spend and other small state of the process; survives a reload, and a crash where it is durable.
     pub state: Arc<dyn StateStore>,
     /// Where state may be kept; `None` keeps it in memory.
@@ -188,6 +190,7 @@ impl BuildContext {
             kind,
             clock: Arc::new(SystemClock),
             instruments: Instruments::standalone(kind, id),
+            commons: Commons::default(),
             state: Arc::new(MemoryState::default()),
             state_dir: None,
             spill_dir: None,

@@ -5,6 +5,7 @@
 //! checks a configuration section and answers with a [`Plan`]; the graph builds the plan later. `check` opens no socket
 //! and creates nothing.
 
+mod commons;
 pub mod console;
 mod context;
 mod custody;
@@ -17,6 +18,7 @@ mod refused;
 mod state;
 mod status;
 
+pub use commons::Commons;
 pub use context::{BuildContext, Clock, ComponentId, ComponentKind, Deadline, StartError, SystemClock, UnixNanos};
 pub use custody::{Custody, Offered, Removed};
 pub use delivery::{Delivery, PersistMode, QueueBatch, QueueSettings, RetrySettings, Sizer};

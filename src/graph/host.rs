@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::component::{
-    BuildContext, Clock, ComponentId, ComponentKind, Instruments, MemoryState, Registry, StateStore, StatusBoard,
-    SystemClock,
+    BuildContext, Clock, Commons, ComponentId, ComponentKind, Instruments, MemoryState, Registry, StateStore,
+    StatusBoard, SystemClock,
 };
 use crate::pdata::MemoryBudget;
 
@@ -17,6 +17,7 @@ use crate::pdata::MemoryBudget;
 pub struct Host {
     pub clock: Arc<dyn Clock>,
     pub registry: Registry,
+    pub commons: Commons,
     pub state: Arc<dyn StateStore>,
     pub state_dir: Option<PathBuf>,
     pub spill_dir: Option<PathBuf>,
@@ -33,6 +34,7 @@ impl Default for Host {
         Self {
             clock: Arc::new(SystemClock),
             registry: Registry::default(),
+            commons: Commons::default(),
             state: Arc::new(MemoryState::default()),
             state_dir: None,
             spill_dir: None,
@@ -52,6 +54,7 @@ impl Host {
             kind,
             clock: Arc::clone(&self.clock),
             instruments: Instruments::new(self.registry.clone(), kind, id.as_str()),
+            commons: self.commons.clone(),
             state: Arc::clone(&self.state),
             state_dir: self.state_dir.clone(),
             spill_dir: self.spill_dir.clone(),

@@ -1,19 +1,26 @@
-//! The CloudWatch poller: what is wanted, how it is asked, when a value counts as settled, and how it becomes OTLP.
-//!
-//! Sends nothing on by itself: a receiver asks for the settled points, hands them on and acknowledges them. A point is
-//! forgotten only after that.
+//! Reading CloudWatch: plans requests, remembers what was said of each minute, hands on what is settled, once. The
+//! engine does it for any receiver that brings a source; knows no DynamoDB and no SageMaker.
 
+mod cursors;
 pub mod derived;
-mod fetch;
-mod history;
-mod output;
-mod plan;
-mod poller;
+pub mod engine;
+pub mod fetch;
+pub mod history;
+mod lag;
+pub mod output;
+pub mod plan;
+pub mod schedule;
 mod stream;
+mod tracks;
 mod want;
 
-pub use history::Changes;
+pub use engine::{Backfill, Blueprint, Desk, Settings, Source, StartFrom, Watched};
+pub use history::{Point, Why};
 pub use output::{Builder, OwnPoint, Resource};
-pub use poller::{Polled, Poller, PollerSettings, Settled};
+pub use schedule::{Facts, Next, Schedule, Uniform};
 pub use stream::{StreamPoint, points_of};
-pub use want::{Class, SeriesId, Stat, Want, ZeroFill, statistics};
+pub use tracks::{Beat, Judging, Running, Settled, Track, Tracks};
+pub use want::{
+    ACCOUNT, Class, Dimensions, Name, Names, OutputForm, SeriesId, Shape, Stat, Taste, Want, ZeroFill, identity,
+    statistics,
+};

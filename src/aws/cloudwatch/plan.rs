@@ -10,7 +10,7 @@ pub const MAX_POINTS: i64 = 100_800;
 /// What to ask for one series.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ask {
-    /// Position of the series in the poller.
+    /// Position of the series among the tracks.
     pub series: usize,
     pub class: super::Class,
     pub statistics: usize,
@@ -23,10 +23,10 @@ impl Ask {
     pub fn new(series: usize, want: &Want, from: i64) -> Self {
         Self {
             series,
-            class: want.class,
-            statistics: want.statistics.len(),
-            period: want.period,
-            from: from - from.rem_euclid(want.period),
+            class: want.shape.class,
+            statistics: want.shape.statistics.len(),
+            period: want.shape.period,
+            from: from - from.rem_euclid(want.shape.period),
         }
     }
 }

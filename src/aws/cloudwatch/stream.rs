@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, KeyValueList};
@@ -13,9 +14,10 @@ use opentelemetry_proto::tonic::metrics::v1::summary_data_point::ValueAtQuantile
 use opentelemetry_proto::tonic::metrics::v1::{Metric, SummaryDataPoint, metric::Data};
 use serde::Deserialize;
 
-use super::Settled;
+use super::history::Why;
 use super::output::{Builder, OwnPoint, Resource};
-use super::want::{Class, SeriesId, Stat, Want, statistics};
+use super::tracks::Settled;
+use super::want::{Class, SeriesId, Shape, Stat, Taste, Want, statistics};
 use crate::aws::catalogue::{Kind, catalogue};
 use crate::aws::unit::ucum;
 
@@ -86,10 +88,10 @@ impl StreamPoint {
         Ok(Self {
             account: line.account_id.into_owned(),
             region: line.region.into_owned(),
-            series: SeriesId {
-                namespace: line.namespace.into_owned(),
-                metric: line.metric_name.into_owned(),
-                dimensions: line.dimensions.into_iter().collect(),
+            series: {
+                let dimensions = line.dimensions.iter();
+                let dimensions: Vec<(&str, &str)> = dimensions.map(|(name, value)| (&**name, &**value)).collect();
+                SeriesId::new(&line.namespace, &line.metric_name, &dimensions)
             },
             unit: line.unit.into_owned(),
             start: line.timestamp.div_euclid(1000),
@@ -112,16 +114,14 @@ impl StreamPoint {
         let text = |key: &str| point.attributes.iter().find(|have| have.key == key).and_then(as_text);
         let (namespace, name) = (text("Namespace")?, text("MetricName")?);
         let dimensions = point.attributes.iter().find(|have| have.key == "Dimensions");
-        let mut dimensions: Vec<(String, String)> =
-            match dimensions.and_then(|have| have.value.as_ref()?.value.as_ref()) {
-                Some(Any::KvlistValue(list)) => list
-                    .values
-                    .iter()
-                    .filter_map(|entry| Some((entry.key.clone(), as_text(entry)?.to_owned())))
-                    .collect(),
-                _ => Vec::new(),
-            };
-        dimensions.sort();
+        let dimensions: Vec<(&str, &str)> = match dimensions.and_then(|have| have.value.as_ref()?.value.as_ref()) {
+            Some(Any::KvlistValue(list)) => list
+                .values
+                .iter()
+                .filter_map(|entry| Some((entry.key.as_str(), as_text(entry)?)))
+                .collect(),
+            _ => Vec::new(),
+        };
         let of_resource = |key: &str| {
             let found = resource.iter().find(|(have, _)| have == key);
             found.map(|(_, value)| value.clone()).unwrap_or_default()
@@ -140,11 +140,7 @@ impl StreamPoint {
         Some(Self {
             account: of_resource("cloud.account.id"),
             region: of_resource("cloud.region"),
-            series: SeriesId {
-                namespace: namespace.to_owned(),
-                metric: name.to_owned(),
-                dimensions,
-            },
+            series: SeriesId::new(namespace, name, &dimensions),
             unit: metric.unit.clone(),
             start: if whole { start } else { end - PERIOD },
             period: if whole { length } else { PERIOD },
@@ -168,7 +164,7 @@ impl StreamPoint {
             ("cloud.account.id".to_owned(), self.account.clone()),
             ("cloud.region".to_owned(), self.region.clone()),
         ];
-        let is_dynamodb = self.series.namespace == "AWS/DynamoDB";
+        let is_dynamodb = &*self.series.namespace == "AWS/DynamoDB";
         if let Some(table) = self.series.dimension("TableName").filter(|_| is_dynamodb) {
             let partition = crate::aws::access::partition(&self.region);
             let arn = format!(
@@ -201,7 +197,13 @@ impl StreamPoint {
         let known = catalogue().find(&self.series.namespace, &self.series.metric);
         let names: Vec<String> = self.extended.iter().map(|(name, _)| name.clone()).collect();
         let mut wanted = match known {
-            Some(metric) => statistics(metric, &[], true),
+            Some(metric) => {
+                let taste = Taste {
+                    min_max: true,
+                    ..Taste::default()
+                };
+                statistics(metric, &taste)
+            }
             None => vec![Stat::Sum, Stat::SampleCount, Stat::Minimum, Stat::Maximum],
         };
         wanted.extend(names.into_iter().map(Stat::Percentile));
@@ -221,19 +223,25 @@ impl StreamPoint {
         };
         Settled {
             want: Want {
-                series: self.series.clone(),
-                kind: known.map_or(Kind::Histogram, |metric| metric.otel_kind),
-                unit,
-                statistics,
-                period: self.period,
-                class: Class::Detail,
-                fill: false,
-                resource: resource.to_owned(),
+                shape: Arc::new(Shape {
+                    namespace: Arc::clone(&self.series.namespace),
+                    metric: Arc::clone(&self.series.metric),
+                    kind: known.map_or(Kind::Histogram, |metric| metric.otel_kind),
+                    unit: unit.into(),
+                    statistics,
+                    period: self.period,
+                    class: Class::Detail,
+                    fill: false,
+                    heartbeat: false,
+                }),
+                dimensions: Arc::clone(&self.series.dimensions),
+                resource: resource.into(),
                 exists_from: 0,
             },
             at: self.start,
             values,
-            filled: false,
+            why: Why::First,
+            running: None,
         }
     }
 
@@ -296,7 +304,7 @@ impl StreamPoint {
 
     fn add_other(&self, resource: &str, name: &str, unit: &str, value: f64, into: &mut Builder) {
         let dimensions = self.series.dimensions.iter();
-        let attributes: Vec<(&str, &str)> = dimensions.map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let attributes: Vec<(&str, &str)> = dimensions.map(|(key, value)| (&**key, &**value)).collect();
         let point = OwnPoint {
             name,
             unit,

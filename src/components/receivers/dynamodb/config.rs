@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::aws::AccessSettings;
-use crate::aws::cloudwatch::ZeroFill;
+use crate::aws::cloudwatch::{Backfill, OutputForm, Settings, StartFrom, Taste, ZeroFill};
 use crate::config::Section;
 use crate::config::types::GoDuration;
 
@@ -15,7 +15,6 @@ const LATER: &[&str] = &[
     "linked_accounts",
     "tags",
     "tag_attributes",
-    "backfill",
     "budget",
     "rate",
     "hot_keys",
@@ -37,7 +36,7 @@ struct Keys {
     settle: String,
     revisions: String,
     zero_fill: ZeroFill,
-    output: String,
+    output: OutputForm,
     temporality: String,
     start_from: String,
     derived: bool,
@@ -55,7 +54,7 @@ impl Default for Keys {
             settle: "fast".to_owned(),
             revisions: "count".to_owned(),
             zero_fill: ZeroFill::Core,
-            output: "typed".to_owned(),
+            output: OutputForm::Typed,
             temporality: "delta".to_owned(),
             start_from: "checkpoint".to_owned(),
             derived: true,
@@ -110,22 +109,35 @@ impl Names {
     }
 }
 
+/// `backfill`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct BackfillKeys {
+    max: GoDuration,
+    order: String,
+}
+
+impl Default for BackfillKeys {
+    fn default() -> Self {
+        Self {
+            max: GoDuration(Duration::from_secs(24 * 3600)),
+            order: "live_first".to_owned(),
+        }
+    }
+}
+
 /// A checked configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    pub access: AccessSettings,
+    /// How to poll and hand on.
+    pub engine: Settings,
     pub tables: Names,
     pub metrics: Names,
     /// Seconds, as all that follow.
     pub discovery_interval: i64,
     pub interval: i64,
-    pub max_late: i64,
-    pub strict: bool,
-    pub percentiles: Vec<String>,
-    pub min_max: bool,
+    pub taste: Taste,
     pub zero_fill: ZeroFill,
-    /// How far before the start the first minute lies; `None`: `max_late`.
-    pub start_back: Option<i64>,
     pub derived: bool,
 }
 
@@ -161,6 +173,7 @@ pub fn check(section: &Section) -> Option<Config> {
     if !names_a_region(&access) {
         section.warn("no region: neither `regions` nor AWS_REGION; the profile or the instance has to name one");
     }
+    let asks_for_percentiles = section.has("percentiles");
     let keys = section.read::<Keys>()?;
     let polling = match section.take("polling") {
         Some(polling) => {
@@ -181,17 +194,24 @@ pub fn check(section: &Section) -> Option<Config> {
         }
         None => MetricKeys::default(),
     };
+    let backfill = check_backfill(section)?;
     later(section, LATER);
     one_of(section, "settle", &keys.settle, &["fast", "strict"], &[]);
-    one_of(section, "revisions", &keys.revisions, &["count"], &["reemit"]);
-    one_of(
-        section,
-        "output",
-        &keys.output,
-        &["typed"],
-        &["metric_streams", "gauge_per_stat"],
-    );
-    one_of(section, "temporality", &keys.temporality, &["delta"], &["cumulative"]);
+    one_of(section, "revisions", &keys.revisions, &["count", "reemit"], &[]);
+    one_of(section, "temporality", &keys.temporality, &["delta", "cumulative"], &[]);
+    let cumulative = keys.temporality == "cumulative";
+    if cumulative && keys.revisions == "reemit" {
+        section.error_at(
+            "revisions",
+            "`reemit` would count twice in sums that grow; use count or `temporality: delta`",
+        );
+    }
+    if cumulative && keys.output != OutputForm::Typed {
+        section.error_at(
+            "temporality",
+            "`cumulative` is for `output: typed`; the other forms are per period",
+        );
+    }
     if keys.percentiles.len() > 3 {
         section.error_at(
             "percentiles",
@@ -210,24 +230,36 @@ pub fn check(section: &Section) -> Option<Config> {
     if seconds(keys.discovery_interval) < 60 {
         section.error_at("discovery_interval", "must be at least 60s");
     }
-    let start_back = match keys.start_from.as_str() {
-        // There is no checkpoint without a store: a start is as far back as values may still change.
-        "checkpoint" => None,
-        "now" => Some(0),
+    let start_from = match keys.start_from.as_str() {
+        "checkpoint" => StartFrom::Checkpoint,
+        "now" => StartFrom::Now,
         text => match read_duration(text) {
-            Ok(back) if seconds(back) <= 24 * 3600 => Some(seconds(back)),
-            Ok(_) => {
-                section.error_at("start_from", "at most 24h: longer backfill is not built yet");
-                None
-            }
+            Ok(back) => StartFrom::Back(seconds(back)),
             Err(error) => {
                 section.error_at("start_from", format!("use checkpoint, now or a duration: {error}"));
-                None
+                StartFrom::Checkpoint
             }
         },
     };
+    // A summary of a stream has no percentiles unless somebody asks: they would be a second unit.
+    let percentiles = if keys.output == OutputForm::MetricStreams && !asks_for_percentiles {
+        Vec::new()
+    } else {
+        keys.percentiles
+    };
     Some(Config {
-        access,
+        engine: Settings {
+            receiver: "dynamodb",
+            access,
+            max_late: seconds(keys.max_late),
+            strict: keys.settle == "strict",
+            reemit: keys.revisions == "reemit",
+            output: keys.output,
+            cumulative,
+            start_from,
+            backfill,
+            resource_kind: "table",
+        },
         tables: Names {
             include: keys.include,
             exclude: keys.exclude,
@@ -238,13 +270,25 @@ pub fn check(section: &Section) -> Option<Config> {
         },
         discovery_interval: seconds(keys.discovery_interval),
         interval: seconds(polling.interval),
-        max_late: seconds(keys.max_late),
-        strict: keys.settle == "strict",
-        percentiles: keys.percentiles,
-        min_max: keys.min_max,
+        taste: Taste {
+            percentiles,
+            min_max: keys.min_max,
+            output: keys.output,
+        },
         zero_fill: keys.zero_fill,
-        start_back,
         derived: keys.derived,
+    })
+}
+
+fn check_backfill(section: &Section) -> Option<Backfill> {
+    let Some(backfill) = section.take("backfill") else {
+        return Some(Backfill::default());
+    };
+    let keys = backfill.read::<BackfillKeys>()?;
+    one_of(&backfill, "order", &keys.order, &["live_first", "in_order"], &[]);
+    Some(Backfill {
+        max: seconds(keys.max),
+        in_order: keys.order == "in_order",
     })
 }
 
@@ -325,14 +369,16 @@ mod tests {
     #[test]
     fn an_empty_section_is_uniform_polling_every_minute() {
         let config = check(&Section::from_yaml("{}")).unwrap();
-        assert_eq!((config.interval, config.max_late, config.strict), (60, 600, false));
-        assert_eq!(config.percentiles, ["p50", "p90", "p99"]);
+        let engine = &config.engine;
+        assert_eq!((config.interval, engine.max_late, engine.strict), (60, 600, false));
+        assert_eq!(engine.backfill, Backfill::default());
+        assert_eq!(config.taste.percentiles, ["p50", "p90", "p99"]);
     }
 
     #[test]
     fn what_is_not_built_is_refused_by_name_and_position() {
         let text = "regions: [eu-central-1]\nbudget: {usd_per_month: 5}\npolling: {mode: adaptive, source: gms}\n\
-                    hot_keys:\n  enabled: true\noutput: metric_streams\nstart_from: 72h\nmetrics: {pin: [a]}\n\
+                    hot_keys:\n  enabled: true\noutput: summaries\nstart_from: soon\nmetrics: {pin: [a]}\n\
                     accounts: [{role_arn: wrong}]\npolicy: x\n";
         let section = Section::from_yaml(text);
         check(&section);
@@ -342,8 +388,8 @@ mod tests {
             "`mode: adaptive` is not built yet; use uniform",
             "`source` is not built yet",
             "`hot_keys` is not built yet",
-            "`output: metric_streams` is not built yet; use typed",
-            "at most 24h",
+            "use checkpoint, now or a duration",
+            "typed",
             "`pin` is not built yet",
             "must be the ARN of a role",
             "policy",
@@ -376,7 +422,14 @@ mod tests {
             "zero_fill: all",
             "zero_fill: none",
             "output: typed",
+            "output: metric_streams",
+            "output: gauge_per_stat",
             "temporality: delta",
+            "temporality: cumulative",
+            "revisions: reemit",
+            "backfill: {max: 72h, order: in_order}",
+            "backfill: {max: 24h, order: live_first}",
+            "start_from: 72h",
             "start_from: checkpoint",
             "start_from: now",
             "start_from: 6h",
@@ -401,11 +454,6 @@ mod tests {
             ("polling: {source: auto}", "source"),
             ("polling: {source: gms}", "source"),
             ("polling: {free_requests: 1}", "free_requests"),
-            ("revisions: reemit", "revisions: reemit"),
-            ("output: metric_streams", "output: metric_streams"),
-            ("output: gauge_per_stat", "output: gauge_per_stat"),
-            ("temporality: cumulative", "temporality: cumulative"),
-            ("backfill: {max: 24h, order: live_first}", "backfill"),
             ("budget: {usd_per_month: 1, hard: true, warn_at: 0.5}", "budget"),
             ("rate: {GetMetricData: 1}", "rate"),
             (

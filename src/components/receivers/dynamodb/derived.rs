@@ -1,38 +1,38 @@
 //! Signals computed from settled points: how much of its capacity a table or index used.
 
 use super::discovery::{Discovery, NAMESPACE};
-use crate::aws::cloudwatch::{Builder, OwnPoint, Poller, SeriesId, Settled};
+use crate::aws::cloudwatch::{Builder, OwnPoint, SeriesId, Settled, Tracks};
 
 /// Adds `aws.dynamodb.capacity.utilization` for a point of consumed capacity; nothing where no ceiling is known.
-pub fn utilization(point: &Settled, discovery: &Discovery, poller: &Poller, into: &mut Builder) {
-    let series = &point.want.series;
-    let direction = match series.metric.as_str() {
+pub fn utilization(point: &Settled, discovery: &Discovery, tracks: &Tracks, into: &mut Builder) {
+    let want = &point.want;
+    let direction = match &*want.shape.metric {
         "ConsumedReadCapacityUnits" => "Read",
         "ConsumedWriteCapacityUnits" => "Write",
         _ => return,
     };
     // The series by Source are parts of the same consumption.
-    if series.dimension("Source").is_some() {
+    if want.dimension("Source").is_some() {
         return;
     }
-    let (Some(table), Some(consumed)) = (series.dimension("TableName"), point.values.first()) else {
+    let (Some(table), Some(consumed)) = (want.dimension("TableName"), point.values.first()) else {
         return;
     };
-    let index = series.dimension("GlobalSecondaryIndexName");
-    let Some((ceiling, basis)) = ceiling(discovery, poller, table, index, direction) else {
+    let index = want.dimension("GlobalSecondaryIndexName");
+    let Some((ceiling, basis)) = ceiling(discovery, tracks, table, index, direction) else {
         return;
     };
     let mut attributes = vec![("TableName", table), ("Direction", direction), ("Basis", basis)];
     attributes.extend(index.map(|index| ("GlobalSecondaryIndexName", index)));
     into.add_derived(
-        &point.want.resource,
+        &want.resource,
         &OwnPoint {
             name: "aws.dynamodb.capacity.utilization",
             unit: "%",
             attributes: &attributes,
             start: point.at,
-            time: point.at + point.want.period,
-            value: consumed / point.want.period as f64 / ceiling * 100.0,
+            time: point.end(),
+            value: consumed / want.shape.period as f64 / ceiling * 100.0,
         },
     );
 }
@@ -40,7 +40,7 @@ pub fn utilization(point: &Settled, discovery: &Discovery, poller: &Poller, into
 /// Units per second, and where the number comes from.
 fn ceiling(
     discovery: &Discovery,
-    poller: &Poller,
+    tracks: &Tracks,
     table: &str,
     index: Option<&str>,
     direction: &str,
@@ -48,7 +48,7 @@ fn ceiling(
     let mut dimensions = vec![("TableName", table)];
     dimensions.extend(index.map(|index| ("GlobalSecondaryIndexName", index)));
     let metric = |name: String, dimensions: &[(&str, &str)]| {
-        let value = poller.newest_value(&SeriesId::new(NAMESPACE, &name, dimensions));
+        let value = tracks.newest_value(&SeriesId::new(NAMESPACE, &name, dimensions));
         value.filter(|value| *value > 0.0)
     };
     let info = discovery.table(table)?;

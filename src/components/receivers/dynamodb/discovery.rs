@@ -1,21 +1,19 @@
 //! Which tables there are, and which series that makes. A failed call keeps what was known.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use aws_sdk_cloudwatch::types::RecentlyActive;
 
 use super::clients::Clients;
 use super::config::Config;
-use super::series::{is_always_zero, is_described, want};
+use super::series::{is_always_zero, is_described, shape};
 use super::tables::{TableInfo, read_table};
 use crate::aws::Failure;
 use crate::aws::catalogue::catalogue;
-use crate::aws::cloudwatch::{SeriesId, Want};
+use crate::aws::cloudwatch::{ACCOUNT, Name, Names, SeriesId, Shape, Want};
 
 pub const NAMESPACE: &str = "AWS/DynamoDB";
-
-/// The resource id of everything that belongs to no table.
-pub const ACCOUNT: &str = "";
 
 const LIST_TABLES: &str = "dynamodb:ListTables";
 const LIST_METRICS: &str = "cloudwatch:ListMetrics";
@@ -45,6 +43,11 @@ pub struct Discovery {
     listed: BTreeMap<SeriesId, i64>,
     /// Actions that are not allowed, by action and table. Only what needs them is missing.
     denied: BTreeMap<(&'static str, String), Failure>,
+    names_of: Names,
+    /// How each metric is polled, by its name.
+    shapes: HashMap<Name, Arc<Shape>>,
+    /// Tables or series have come or gone since wants were last asked for.
+    changed: bool,
 }
 
 impl Discovery {
@@ -101,8 +104,9 @@ impl Discovery {
                     .insert(name.clone(), now + next.unwrap_or(DESCRIBE_S - spread));
             }
             if was_denied {
-                let info = || TableInfo::undescribed(&name, clients.arn_of_table(&name), now);
+                let info = || TableInfo::undescribed(&name, clients.arn_of_table(&name).into(), now);
                 self.tables.entry(name.clone()).or_insert_with(info);
+                self.changed = true;
             }
         }
         failures
@@ -159,6 +163,7 @@ impl Discovery {
     fn forget(&mut self, name: &str) {
         self.next_describe.remove(name);
         self.tables.remove(name);
+        self.changed = true;
         self.denied.remove(&(DESCRIBE_TABLE, name.to_owned()));
     }
 
@@ -209,7 +214,9 @@ impl Discovery {
         };
         if let Some(description) = answer.table() {
             let known = self.tables.get(name);
-            let info = read_table(description, name, known, now);
+            let mut info = read_table(description, name, known, now);
+            info.arn = self.names_of.name(&info.arn);
+            self.changed |= known != Some(&info);
             self.tables.insert(name.to_owned(), info);
         }
         Ok(())
@@ -232,9 +239,10 @@ impl Discovery {
                     .filter_map(|dimension| Some((dimension.name()?, dimension.value()?)))
                     .collect();
                 if let Some(name) = metric.metric_name() {
-                    let series = SeriesId::new(NAMESPACE, name, &dimensions);
+                    let series = self.names_of.series(NAMESPACE, name, &dimensions);
                     // Listed again within the hour, or gone after the three that it stands for.
-                    self.listed.insert(series, now + 4 * LIST_METRICS_S);
+                    let new = self.listed.insert(series, now + 4 * LIST_METRICS_S).is_none();
+                    self.changed |= new;
                     self.remember_operation(&dimensions, now);
                 }
             }
@@ -243,7 +251,10 @@ impl Discovery {
                 None => break,
             }
         }
+        let before = self.listed.len();
         self.listed.retain(|_, until| now < *until);
+        self.changed |= self.listed.len() < before;
+        self.names_of.tidy();
         Ok(())
     }
 
@@ -260,23 +271,37 @@ impl Discovery {
                 .find(NAMESPACE, metric)
                 .is_some_and(|metric| metric.has_dimensions(&sorted));
             if exists {
-                self.listed
-                    .insert(SeriesId::new(NAMESPACE, metric, dimensions), now + OPERATION_S);
+                let series = self.names_of.series(NAMESPACE, metric, dimensions);
+                self.changed |= self.listed.insert(series, now + OPERATION_S).is_none();
             }
         }
     }
 
+    /// Everything to poll; `None` where that is what it was at the last call.
+    pub fn wants_if_changed(&mut self, config: &Config) -> Option<Vec<Want>> {
+        std::mem::take(&mut self.changed).then(|| self.wants(config))
+    }
+
     /// Everything to poll.
-    pub fn wants(&self, config: &Config) -> Vec<Want> {
+    pub fn wants(&mut self, config: &Config) -> Vec<Want> {
         let mut wants: BTreeMap<SeriesId, Want> = BTreeMap::new();
-        let mut add = |series: SeriesId, resource: &str, since: i64| {
-            let names: Vec<&str> = series.dimensions.iter().map(|(name, _)| name.as_str()).collect();
+        let (names, shapes) = (&mut self.names_of, &mut self.shapes);
+        let account = names.name(ACCOUNT);
+        let mut add = |series: SeriesId, resource: &Name, since: i64, names: &mut Names| {
+            let dimensions: Vec<&str> = series.dimensions.iter().map(|(name, _)| &**name).collect();
             let metric = catalogue()
                 .find(NAMESPACE, &series.metric)
-                .filter(|metric| metric.has_dimensions(&names) && !is_always_zero(metric))
+                .filter(|metric| metric.has_dimensions(&dimensions) && !is_always_zero(metric))
                 .filter(|metric| config.metrics.take(&metric.metric));
             if let Some(metric) = metric {
-                let want = want(metric, &series, config, resource, since);
+                let made = || Arc::new(shape(metric, config, names));
+                let shape = shapes.entry(Arc::clone(&series.metric)).or_insert_with(made);
+                let want = Want {
+                    shape: Arc::clone(shape),
+                    dimensions: Arc::clone(&series.dimensions),
+                    resource: Arc::clone(resource),
+                    exists_from: since,
+                };
                 wants.entry(series).or_insert(want);
             }
         };
@@ -288,29 +313,27 @@ impl Discovery {
                 dimensions.extend(index.map(|index| (INDEX, index)));
                 for metric in catalogue().of(NAMESPACE) {
                     if is_described(metric, info.on_demand) {
-                        add(
-                            SeriesId::new(NAMESPACE, &metric.metric, &dimensions),
-                            &info.arn,
-                            part.since,
-                        );
+                        let series = names.series(NAMESPACE, &metric.metric, &dimensions);
+                        add(series, &info.arn, part.since, names);
                     }
                 }
             }
         }
         for series in self.listed.keys() {
             match series.dimension(TABLE) {
-                None => add(series.clone(), ACCOUNT, 0),
+                None => add(series.clone(), &account, 0, names),
                 Some(table) => {
                     if let Some(info) = self.tables.get(table) {
                         let part = info.part(series.dimension(INDEX));
                         let since = part.map_or(info.table.since, |part| part.since);
-                        add(series.clone(), &info.arn, since);
+                        add(series.clone(), &info.arn, since, names);
                     }
                 }
             }
         }
         // Without a dimension, so never listed while there was no error.
-        add(SeriesId::new(NAMESPACE, "UserErrors", &[]), ACCOUNT, 0);
+        let series = names.series(NAMESPACE, "UserErrors", &[]);
+        add(series, &account, 0, names);
         wants.into_values().collect()
     }
 }
@@ -323,7 +346,7 @@ mod tests {
     #[test]
     fn every_metric_of_the_catalogue_is_wanted_in_every_set_of_dimensions() {
         let mut discovery = Discovery::default();
-        let table = TableInfo::undescribed("t", "arn".to_owned(), 0);
+        let table = TableInfo::undescribed("t", "arn".into(), 0);
         discovery.tables.insert("t".to_owned(), table);
         let mut expected = Vec::new();
         for metric in catalogue().of(NAMESPACE) {
@@ -340,14 +363,15 @@ mod tests {
         let wants = discovery.wants(&config);
         assert!(expected.len() > 60, "{}", expected.len());
         for (series, metric) in expected {
-            let want = wants.iter().find(|want| want.series == series);
+            let want = wants.iter().find(|want| want.series() == series);
             // Two that AWS always publishes as 0.
             if metric.metric.starts_with("OnlineIndex") && metric.metric != "OnlineIndexPercentageProgress" {
                 assert!(want.is_none(), "{series:?}");
                 continue;
             }
             let want = want.unwrap_or_else(|| panic!("{series:?} is not asked for"));
-            assert_eq!(want.unit, metric.unit);
+            let want = &want.shape;
+            assert_eq!(*want.unit, *metric.unit);
             assert_eq!(want.kind, metric.otel_kind);
             assert_eq!(want.period, i64::from(metric.period_s));
             assert!(

@@ -10,25 +10,20 @@ mod config;
 mod derived;
 mod discovery;
 mod series;
-mod shard;
+mod source;
 mod tables;
-mod telemetry;
 
 #[cfg(test)]
 #[cfg(feature = "simulator")]
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use self::config::Config;
-use self::shard::{Health, Shard, Shared};
-use crate::aws::Access;
+use self::source::Tables;
+use crate::aws::cloudwatch::engine;
 use crate::component::{
-    BoxFuture, BuildContext, ComponentKind, Deadline, Factory, Outlet, Outlets, Plan, ReceiverPlan, Running, Stability,
+    BoxFuture, BuildContext, ComponentKind, Factory, NothingToStop, Outlets, Plan, ReceiverPlan, Running, Stability,
     StartError,
 };
 use crate::config::Section;
@@ -89,107 +84,11 @@ impl ReceiverPlan for DynamoDbPlan {
     fn start(&self, context: BuildContext, next: Outlets) -> BoxFuture<'_, Result<Arc<dyn Running>, StartError>> {
         let config = Arc::clone(&self.config);
         Box::pin(async move {
-            let receiver = Receiver {
-                quit: CancellationToken::new(),
-                tasks: TaskTracker::new(),
+            let running: Arc<dyn Running> = match next.metrics {
+                Some(outlet) => engine::start(Arc::new(Tables { config }), context, outlet),
+                None => Arc::new(NothingToStop),
             };
-            if let Some(outlet) = next.metrics {
-                let started = Start {
-                    config,
-                    context,
-                    outlet,
-                    quit: receiver.quit.clone(),
-                    tasks: receiver.tasks.clone(),
-                };
-                receiver.tasks.spawn(started.run());
-            }
-            let running: Arc<dyn Running> = Arc::new(receiver);
             Ok(running)
-        })
-    }
-}
-
-/// How long to wait for a region to appear.
-const RETRY: Duration = Duration::from_secs(30);
-
-/// Everything the start needs; it runs in the background, because asking for regions and credentials takes time.
-struct Start {
-    config: Arc<Config>,
-    context: BuildContext,
-    outlet: Outlet,
-    quit: CancellationToken,
-    tasks: TaskTracker,
-}
-
-impl Start {
-    async fn run(self) {
-        let stop = self.context.stop.clone();
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = self.open_shards() => {}
-        }
-    }
-
-    async fn open_shards(&self) {
-        let context = &self.context;
-        if self.context.state_dir.is_some() {
-            tracing::warn!(receiver = %context.id, "cursors are kept in memory: after a restart the last minutes are read again");
-        }
-        let health = Arc::new(Health::new(context.clone()));
-        let (access, places) = loop {
-            let loading = Access::load(self.config.access.clone(), Arc::clone(&context.clock));
-            let access = tokio::select! {
-                () = self.quit.cancelled() => return,
-                access = loading => access,
-            };
-            let places = access.places();
-            if !places.is_empty() {
-                break (Arc::new(access), places);
-            }
-            let trouble = "no region: set `regions`, AWS_REGION or a profile";
-            tracing::warn!(receiver = %context.id, "{trouble}; trying on");
-            health.report("regions", Some(trouble.to_owned()));
-            tokio::select! {
-                () = self.quit.cancelled() => return,
-                () = context.clock.sleep(RETRY) => {}
-            }
-        };
-        health.report("regions", None);
-        for place in places {
-            let shared = Shared {
-                config: Arc::clone(&self.config),
-                context: context.clone(),
-                outlet: self.outlet.clone(),
-                health: Arc::clone(&health),
-            };
-            let (access, quit) = (Arc::clone(&access), self.quit.clone());
-            self.tasks.spawn(async move {
-                let stop = shared.context.stop.clone();
-                let work = async {
-                    if let Some(shard) = Shard::open(shared, access, place, &quit).await {
-                        shard.run(quit.clone()).await;
-                    }
-                };
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = work => {}
-                }
-            });
-        }
-    }
-}
-
-struct Receiver {
-    quit: CancellationToken,
-    tasks: TaskTracker,
-}
-
-impl Running for Receiver {
-    fn stop(&self, deadline: Deadline) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            self.quit.cancel();
-            self.tasks.close();
-            let _ = tokio::time::timeout(deadline.remaining(), self.tasks.wait()).await;
         })
     }
 }

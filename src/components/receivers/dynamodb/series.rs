@@ -1,30 +1,41 @@
-//! Which series a table makes, how urgent each is, and which of them are silent while nothing happens.
+//! How urgent a series is, and which of them are silent while nothing happens.
 
 use super::config::Config;
 use crate::aws::catalogue::Metric;
-use crate::aws::cloudwatch::{Class, SeriesId, Want, ZeroFill, statistics};
+use crate::aws::cloudwatch::{Class, Names, Shape, ZeroFill, statistics};
 
-/// How a series is polled.
-pub fn want(metric: &Metric, series: &SeriesId, config: &Config, resource: &str, since: i64) -> Want {
+/// How the series of a metric are polled.
+pub fn shape(metric: &Metric, config: &Config, names: &mut Names) -> Shape {
     let class = class_of(metric);
     let fill = match config.zero_fill {
         ZeroFill::Core => class == Class::Sentinel || metric.metric == "UserErrors",
         ZeroFill::All => is_sparse(metric),
         ZeroFill::None => false,
     };
-    Want {
-        series: series.clone(),
+    Shape {
+        namespace: names.name(&metric.namespace),
+        metric: names.name(&metric.metric),
         kind: metric.otel_kind,
-        unit: metric.unit.clone(),
-        statistics: statistics(metric, &config.percentiles, config.min_max),
+        unit: names.name(&metric.unit),
+        statistics: statistics(metric, &config.taste),
         period: i64::from(metric.period_s),
         class,
         fill,
-        resource: resource.to_owned(),
-        exists_from: since,
+        heartbeat: is_heartbeat(metric),
     }
 }
 
+/// Published while nothing happens: consumed units (0 while idle), provisioned ones, and the account's maxima.
+fn is_heartbeat(metric: &Metric) -> bool {
+    let name = metric.metric.as_str();
+    matches!(
+        name,
+        "ConsumedReadCapacityUnits"
+            | "ConsumedWriteCapacityUnits"
+            | "ProvisionedReadCapacityUnits"
+            | "ProvisionedWriteCapacityUnits"
+    ) || name.starts_with("AccountMax")
+}
 fn class_of(metric: &Metric) -> Class {
     match metric.metric.as_str() {
         _ if metric.period_s >= 300 => Class::Native,

@@ -1,6 +1,7 @@
 //! What DescribeTable says of a table and its indexes, and what is assumed of one that may not be described.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::{BillingMode, TableDescription};
 
@@ -23,7 +24,7 @@ pub struct Part {
 #[derive(Clone, Debug, PartialEq)]
 pub struct TableInfo {
     pub name: String,
-    pub arn: String,
+    pub arn: Arc<str>,
     /// `None`: the table may not be described.
     pub on_demand: Option<bool>,
     pub table: Part,
@@ -32,7 +33,7 @@ pub struct TableInfo {
 
 impl TableInfo {
     /// A table of which only the name is known. Nothing is assumed of the time before it was seen.
-    pub fn undescribed(name: &str, arn: String, now: i64) -> Self {
+    pub fn undescribed(name: &str, arn: Arc<str>, now: i64) -> Self {
         let table = Part {
             limits: Limits::default(),
             since: now,
@@ -96,7 +97,7 @@ pub fn read_table(description: &TableDescription, name: &str, known: Option<&Tab
         .map(|units| (units.max_read_request_units(), units.max_write_request_units()));
     TableInfo {
         name: name.to_owned(),
-        arn: description.table_arn().unwrap_or_default().to_owned(),
+        arn: description.table_arn().unwrap_or_default().into(),
         on_demand: Some(on_demand),
         table: Part {
             limits: limits(provisioned, maxima),

@@ -10,9 +10,12 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
 use tokio_util::sync::CancellationToken;
 
-use super::shard::{Health, Round, Shard, Shared};
 use super::*;
-use crate::component::{Clock, ComponentState, InstrumentKind, Refused, SampleValue, Stage, UnixNanos};
+use crate::aws::Access;
+use crate::aws::cloudwatch::engine::{Health, Round, Shard, Shared};
+use crate::component::{
+    Clock, ComponentState, Deadline, InstrumentKind, Outlet, Refused, SampleValue, Stage, UnixNanos,
+};
 use crate::pdata::{Batch, Decoded};
 use crate::simulator::{Fault, FaultKind, Lag, Scenario, Served, Simulator, Statistic, VirtualClock};
 
@@ -224,11 +227,13 @@ async fn open(
     context: &BuildContext,
     outlet: Outlet,
 ) -> Option<Shard> {
-    let access = Access::load(config.access.clone(), Arc::clone(&context.clock)).await;
+    let access = Access::load(config.engine.access.clone(), Arc::clone(&context.clock)).await;
     let place = access.places().remove(0);
     let access = Arc::new(access);
     let shared = Shared {
-        config: Arc::clone(config),
+        blueprint: Arc::new(Tables {
+            config: Arc::clone(config),
+        }),
         context: context.clone(),
         outlet,
         health: Arc::new(Health::new(context.clone())),

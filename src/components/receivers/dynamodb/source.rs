@@ -1,0 +1,95 @@
+//! What the polling engine is given of DynamoDB: discovery, the names of resources, what is computed from the points.
+
+use std::sync::Arc;
+
+use super::clients::Clients;
+use super::config::Config;
+use super::derived;
+use super::discovery::Discovery;
+use crate::aws::Failure;
+use crate::aws::cloudwatch::{
+    ACCOUNT, Blueprint, Builder, Desk, Resource, Schedule, Settings, Settled, Source, Tracks, Uniform, Want, Watched,
+};
+use crate::component::BoxFuture;
+
+/// The receiver as it is configured.
+pub struct Tables {
+    pub config: Arc<Config>,
+}
+
+impl Blueprint for Tables {
+    fn settings(&self) -> &Settings {
+        &self.config.engine
+    }
+
+    fn source(&self, desk: &Desk) -> Box<dyn Source> {
+        Box::new(TableSource {
+            config: Arc::clone(&self.config),
+            clients: Clients::new(desk),
+            discovery: Discovery::default(),
+        })
+    }
+
+    fn schedule(&self, _desk: &Desk) -> Box<dyn Schedule> {
+        Box::new(Uniform {
+            interval: self.config.interval,
+        })
+    }
+}
+
+/// The tables of one account and region.
+struct TableSource {
+    config: Arc<Config>,
+    clients: Clients,
+    discovery: Discovery,
+}
+
+impl Source for TableSource {
+    fn renew(&mut self, desk: &Desk) {
+        self.clients.renew(desk);
+    }
+
+    fn discover(&mut self, now: i64) -> BoxFuture<'_, Vec<Failure>> {
+        Box::pin(async move { self.discovery.refresh(&self.clients, &self.config, now).await })
+    }
+
+    fn denied(&self) -> Vec<String> {
+        self.discovery.denied()
+    }
+
+    fn wants(&mut self) -> Option<Vec<Want>> {
+        self.discovery.wants_if_changed(&self.config)
+    }
+
+    fn watched(&self) -> Vec<Watched> {
+        let tables = self.discovery.tables();
+        tables
+            .map(|table| Watched {
+                id: Arc::clone(&table.arn),
+                since: table.table.since,
+            })
+            .collect()
+    }
+
+    fn describe(&self, resource: &str) -> Resource {
+        let mut attributes = vec![
+            ("cloud.provider".to_owned(), "aws".to_owned()),
+            ("cloud.account.id".to_owned(), self.clients.account.clone()),
+            ("cloud.region".to_owned(), self.clients.region.clone()),
+        ];
+        if resource != ACCOUNT {
+            attributes.push(("cloud.resource_id".to_owned(), resource.to_owned()));
+        }
+        attributes.push(("db.system.name".to_owned(), "aws.dynamodb".to_owned()));
+        Resource { attributes }
+    }
+
+    fn derive(&self, points: &[Settled], tracks: &Tracks, into: &mut Builder) {
+        if !self.config.derived {
+            return;
+        }
+        for point in points {
+            derived::utilization(point, &self.discovery, tracks, into);
+        }
+    }
+}
