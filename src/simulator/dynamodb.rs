@@ -1,6 +1,7 @@
-//! DynamoDB: the calls that describe tables. No data plane.
+//! DynamoDB: the calls that describe tables. Of the data plane only a Query that counts.
 
 use super::answer::{ApiError, Caller};
+use super::insights;
 use super::scenario::{Capacity, Table};
 use super::value::Value;
 use super::world::World;
@@ -19,6 +20,9 @@ pub fn call(world: &World, caller: &Caller, operation: &str, request: &Value, no
             ("TableMaxReadCapacityUnits", Value::Int(40_000)),
             ("TableMaxWriteCapacityUnits", Value::Int(40_000)),
         ])),
+        "DescribeContributorInsights" => insights::describe(world, caller, request, now),
+        "ListContributorInsights" => insights::list(world, caller, request, now),
+        "Query" => insights::query(world, caller, request, now),
         other => Err(ApiError::sender(
             "UnknownOperationException",
             format!("the simulator does not know {other}"),

@@ -98,6 +98,8 @@ impl Fleet {
             tags: std::collections::BTreeMap::new(),
             transaction_conflicts: 0.0,
             expired_items: 0.0,
+            contributor_insights: None,
+            collections: Vec::new(),
         }
     }
 

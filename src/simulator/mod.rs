@@ -15,6 +15,7 @@ mod everything;
 mod faults;
 mod fleet;
 mod gms;
+mod insights;
 mod limits;
 mod load;
 mod memory;
@@ -36,7 +37,10 @@ pub use bill::{Bill, Counts};
 pub use clock::VirtualClock;
 pub use faults::{Fault, FaultKind};
 pub use fleet::Fleet;
-pub use scenario::{Capacity, Direction, Index, Lag, Load, LoadEvent, Operation, Role, Scenario, Slow, Table};
+pub use scenario::{
+    Capacity, Collection, Direction, HotKey, Index, Insights, Lag, Load, LoadEvent, Operation, Role, Scenario, Slow,
+    Table,
+};
 pub use server::Served;
 pub use statistics::{Samples, Statistic};
 pub use world::{Series, World};

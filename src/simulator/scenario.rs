@@ -134,6 +134,39 @@ pub struct Table {
     pub everything: bool,
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
+    /// Contributor Insights, where it is on.
+    pub contributor_insights: Option<Insights>,
+    /// Items under one partition key, for Query.
+    #[serde(default)]
+    pub collections: Vec<Collection>,
+}
+
+/// Contributor Insights of a table.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Insights {
+    /// Mode THROTTLED_KEYS.
+    pub throttled_only: bool,
+    pub keys: Vec<HotKey>,
+}
+
+/// A key that takes a share of the requests.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HotKey {
+    pub key: String,
+    pub sort: Option<String>,
+    /// 0 to 1.
+    pub share: f64,
+}
+
+/// Items of one partition key whose sort keys begin alike.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Collection {
+    pub key: String,
+    pub prefix: String,
+    pub items: u64,
 }
 
 fn default_region() -> String {
@@ -266,6 +299,11 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("pipeline_failure", include_str!("scenarios/pipeline_failure.yaml")),
     ("drift_violation", include_str!("scenarios/drift_violation.yaml")),
     ("quiet_fleet", include_str!("scenarios/quiet_fleet.yaml")),
+    ("throttle_burst", include_str!("scenarios/throttle_burst.yaml")),
+    ("sustained_throttle", include_str!("scenarios/sustained_throttle.yaml")),
+    ("hot_partition", include_str!("scenarios/hot_partition.yaml")),
+    ("gsi_backpressure", include_str!("scenarios/gsi_backpressure.yaml")),
+    ("growing_table", include_str!("scenarios/growing_table.yaml")),
 ];
 
 impl Scenario {

@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use super::answer::{ApiError, Caller};
 use super::faults::{Struck, strike};
 use super::value::Value;
-use super::{Call, Simulator, cloudwatch, control, dynamodb, gms, locked, sagemaker, sts, tagging, xray};
+use super::{Call, Simulator, cloudwatch, control, dynamodb, gms, insights, locked, sagemaker, sts, tagging, xray};
 use crate::component::{Deadline, Running};
 use crate::net::server::{BindError, Endpoint, HttpServer, ServerSettings, serve_http};
 
@@ -235,6 +235,8 @@ fn call(
         }
         ("monitoring", "ListMetrics") => (cloudwatch::list_metrics(&world, caller, &request, now)?, 0),
         ("monitoring", "GetMetricStatistics") => (gms::get_metric_statistics(&world, caller, &request, now)?, 0),
+        // Billed like one metric.
+        ("monitoring", "GetInsightRuleReport") => (insights::report(&world, caller, &request, now)?, 1),
         ("monitoring", other) => {
             return Err(ApiError::sender(
                 "InvalidAction",
