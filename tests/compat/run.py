@@ -17,7 +17,7 @@ PYTHON, PHOENIX, NODE = PLACE / "python", PLACE / "phoenix", PLACE / "node"
 
 PYTHON_PACKAGES = [
     "opentelemetry-sdk~=1.45", "opentelemetry-exporter-otlp-proto-grpc~=1.45", "opentelemetry-exporter-otlp-proto-http~=1.45",
-    "boto3", "moto[dynamodb,server]~=5.2",
+    "boto3", "moto[dynamodb,server]~=5.2", "opentelemetry-instrumentation-botocore",
 ]
 PHOENIX_PACKAGES = ["arize-phoenix"]
 NODE_PACKAGES = ["@opentelemetry/api@^1.9", "@opentelemetry/resources@^2.12", "@opentelemetry/sdk-trace-base@^2.12",
@@ -53,6 +53,8 @@ def checks():
     yield "node_sdk", node
     yield "browser", browser
     yield "phoenix", sdk or (None if has_module(phoenix, "phoenix") else "arize-phoenix is not installed")
+    botocore = None if has_module(python, "opentelemetry.instrumentation.botocore") else "opentelemetry-instrumentation-botocore is not installed"
+    yield "botocore_spans", sdk or botocore
     if (HERE / "boto3_simulator.py").exists():
         yield "boto3_simulator", None if has_module(python, "boto3") else "boto3 is not installed"
 
