@@ -1,8 +1,9 @@
 //! `radiosonde aws iam-policy`: the least IAM policy for what a configuration uses of AWS.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
+use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::output;
@@ -32,6 +33,7 @@ pub fn iam_policy(document: &Document) -> Option<Json> {
     let receivers = document.root().take("receivers")?;
     let mut roles = BTreeSet::new();
     let mut wanted = false;
+    let mut options = Vec::new();
     for key in receivers.keys() {
         if key.split('/').next() != Some("dynamodb") {
             continue;
@@ -40,11 +42,56 @@ pub fn iam_policy(document: &Document) -> Option<Json> {
         let Some(section) = receivers.take(&key) else { continue };
         let settings = crate::aws::AccessSettings::read(&section).unwrap_or_default();
         roles.extend(settings.accounts.into_iter().map(|account| account.role_arn));
+        options.extend(section.read::<Options>());
     }
-    wanted.then(|| policy(&roles))
+    wanted.then(|| policy(&roles, &options))
 }
 
-fn policy(roles: &BTreeSet<String>) -> Json {
+/// What needs more than the receiver always does.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Options {
+    hot_keys: HotKeys,
+    item_collections: Vec<ItemCollection>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct HotKeys {
+    enabled: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ItemCollection {
+    table: String,
+    query: BTreeMap<String, f64>,
+}
+
+/// Statements of what was asked for.
+fn optional(options: &[Options]) -> Vec<Json> {
+    let mut statements = Vec::new();
+    if options.iter().any(|options| options.hot_keys.enabled) {
+        let actions = [
+            "dynamodb:DescribeContributorInsights",
+            "dynamodb:ListContributorInsights",
+            "cloudwatch:GetInsightRuleReport",
+        ];
+        statements.push(json!({"Sid": "HotKeys", "Effect": "Allow", "Action": actions, "Resource": "*"}));
+    }
+    let collections = options.iter().flat_map(|options| &options.item_collections);
+    let queried = collections.filter(|collection| !collection.query.is_empty());
+    let tables: BTreeSet<String> = queried
+        .map(|collection| format!("arn:aws:dynamodb:*:*:table/{}", collection.table))
+        .collect();
+    if !tables.is_empty() {
+        let action = "dynamodb:Query";
+        statements.push(json!({"Sid": "CollectionQuery", "Effect": "Allow", "Action": action, "Resource": tables}));
+    }
+    statements
+}
+
+fn policy(roles: &BTreeSet<String>, options: &[Options]) -> Json {
     let one_or_list = |values: Vec<&str>| match values[..] {
         [one] => json!(one),
         _ => json!(values),
@@ -55,6 +102,7 @@ fn policy(roles: &BTreeSet<String>) -> Json {
             json!({"Sid": sid, "Effect": "Allow", "Action": one_or_list(actions.to_vec()), "Resource": resource})
         })
         .collect();
+    statements.extend(optional(options));
     if !roles.is_empty() {
         let roles = one_or_list(roles.iter().map(String::as_str).collect());
         statements.push(json!({"Sid": "Accounts", "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": roles}));
@@ -74,6 +122,17 @@ mod tests {
     fn the_shipped_policy_is_the_printed_one() {
         let shipped: Json = serde_json::from_str(include_str!("../../deploy/iam/dynamodb.json")).unwrap();
         assert_eq!(iam_policy(&document("receivers: {dynamodb: }")), Some(shipped));
+    }
+
+    #[test]
+    fn what_is_optional_is_allowed_only_where_it_is_used() {
+        let text = "receivers:\n  dynamodb:\n    hot_keys: {enabled: true}\n    item_collections:\n    \
+                    - {table: runs, key: a, query: {\"run#\": 100}}\n    - {table: other, key: a, model: {runs: 1}}\n";
+        let policy = iam_policy(&document(text)).unwrap();
+        assert_eq!(policy["Statement"][3]["Action"][2], "cloudwatch:GetInsightRuleReport");
+        assert_eq!(policy["Statement"][4]["Action"], "dynamodb:Query");
+        let tables = ["arn:aws:dynamodb:*:*:table/runs"];
+        assert_eq!(policy["Statement"][4]["Resource"], json!(tables));
     }
 
     #[test]

@@ -39,6 +39,11 @@ impl Samples {
         true
     }
 
+    /// Whether nothing was noted for so long that nothing can follow from it.
+    pub fn is_old(&self, now: i64) -> bool {
+        self.0.last().is_none_or(|(at, _)| now - at > KEEP)
+    }
+
     /// Percent by which the count grew in a week; `None` before a week is known, and where there was nothing.
     pub fn growth(&self, now: i64) -> Option<f64> {
         let (_, count) = self.0.last()?;

@@ -151,6 +151,11 @@ pub trait Source: Send + Sync {
     fn own_points(&mut self, now: i64, tracks: &Tracks, into: &mut Builder) {
         let _nothing = (now, tracks, into);
     }
+
+    /// Whether the pipeline took the last own points, or will never take them: a source may offer them again else.
+    fn own_points_answered(&mut self, taken: bool) {
+        let _nothing = taken;
+    }
 }
 
 /// What makes the shards of a receiver.

@@ -84,7 +84,10 @@ impl Shard {
             .set(oldest.map_or(0.0, |oldest| (now - oldest) as f64));
         self.source.own_points(now, &self.tracks, &mut builder);
         let request = builder.finish(|id| self.source.describe(id));
-        if let Err(refused) = self.hand_on(request).await {
+        let answer = self.hand_on(request).await;
+        let over = answer.as_ref().err().is_none_or(|refused| refused.permanent);
+        self.source.own_points_answered(over);
+        if let Err(refused) = answer {
             tracing::debug!(receiver = %self.context.id, reason = %refused, "poll state was refused");
         }
     }

@@ -14,6 +14,11 @@ pub struct Clients {
     pub list_metrics: Calls,
     pub list_tables: Calls,
     pub describe_table: Calls,
+    pub describe_limits: Calls,
+    pub list_insights: Calls,
+    pub describe_insights: Calls,
+    pub insight_report: Calls,
+    pub query: Calls,
 }
 
 impl Clients {
@@ -27,6 +32,23 @@ impl Clients {
             list_metrics: calls("ListMetrics", "cloudwatch:ListMetrics", Limits::LIST_METRICS),
             list_tables: calls("ListTables", "dynamodb:ListTables", Limits::DESCRIBE),
             describe_table: calls("DescribeTable", "dynamodb:DescribeTable", Limits::DESCRIBE),
+            describe_limits: calls("DescribeLimits", "dynamodb:DescribeLimits", Limits::DESCRIBE),
+            list_insights: calls(
+                "ListContributorInsights",
+                "dynamodb:ListContributorInsights",
+                Limits::DESCRIBE,
+            ),
+            describe_insights: calls(
+                "DescribeContributorInsights",
+                "dynamodb:DescribeContributorInsights",
+                Limits::DESCRIBE,
+            ),
+            insight_report: calls(
+                "GetInsightRuleReport",
+                "cloudwatch:GetInsightRuleReport",
+                Limits::LIST_METRICS,
+            ),
+            query: calls("Query", "dynamodb:Query", Limits::DESCRIBE),
         }
     }
 

@@ -3,25 +3,23 @@
 use super::discovery::{Discovery, NAMESPACE};
 use crate::aws::cloudwatch::{Builder, OwnPoint, SeriesId, Settled, Tracks};
 
-/// Adds `aws.dynamodb.capacity.utilization` for a point of consumed capacity; nothing where no ceiling is known.
-pub fn utilization(point: &Settled, discovery: &Discovery, tracks: &Tracks, into: &mut Builder) {
+/// Adds `aws.dynamodb.capacity.utilization` for a point of consumed capacity; nothing where no ceiling is known. Returns
+/// what it added.
+pub fn utilization(point: &Settled, discovery: &Discovery, tracks: &Tracks, into: &mut Builder) -> Option<f64> {
     let want = &point.want;
     let direction = match &*want.shape.metric {
         "ConsumedReadCapacityUnits" => "Read",
         "ConsumedWriteCapacityUnits" => "Write",
-        _ => return,
+        _ => return None,
     };
     // The series by Source are parts of the same consumption.
     if want.dimension("Source").is_some() {
-        return;
+        return None;
     }
-    let (Some(table), Some(consumed)) = (want.dimension("TableName"), point.values.first()) else {
-        return;
-    };
+    let (table, consumed) = (want.dimension("TableName")?, point.values.first()?);
     let index = want.dimension("GlobalSecondaryIndexName");
-    let Some((ceiling, basis)) = ceiling(discovery, tracks, table, index, direction) else {
-        return;
-    };
+    let (ceiling, basis) = ceiling(discovery, tracks, table, index, direction)?;
+    let used = consumed / want.shape.period as f64 / ceiling * 100.0;
     let mut attributes = vec![("TableName", table), ("Direction", direction), ("Basis", basis)];
     attributes.extend(index.map(|index| ("GlobalSecondaryIndexName", index)));
     into.add_derived(
@@ -32,9 +30,10 @@ pub fn utilization(point: &Settled, discovery: &Discovery, tracks: &Tracks, into
             attributes: &attributes,
             start: point.at,
             time: point.end(),
-            value: consumed / want.shape.period as f64 / ceiling * 100.0,
+            value: used,
         },
     );
+    Some(used)
 }
 
 /// Units per second, and where the number comes from.

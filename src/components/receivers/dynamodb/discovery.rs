@@ -7,6 +7,7 @@ use aws_sdk_cloudwatch::types::RecentlyActive;
 
 use super::clients::Clients;
 use super::config::Config;
+use super::levels::AccountLimits;
 use super::series::{is_always_zero, is_described, shape};
 use super::tables::{TableInfo, read_table};
 use crate::aws::Failure;
@@ -17,6 +18,7 @@ pub const NAMESPACE: &str = "AWS/DynamoDB";
 
 const LIST_TABLES: &str = "dynamodb:ListTables";
 const LIST_METRICS: &str = "cloudwatch:ListMetrics";
+const DESCRIBE_LIMITS: &str = "dynamodb:DescribeLimits";
 const DESCRIBE_TABLE: &str = "dynamodb:DescribeTable";
 
 const TABLE: &str = "TableName";
@@ -25,6 +27,8 @@ const INDEX: &str = "GlobalSecondaryIndexName";
 /// One call lists every active metric; hourly is enough.
 const LIST_METRICS_S: i64 = 3600;
 const DESCRIBE_S: i64 = 900;
+/// More than once a minute is throttled.
+const DESCRIBE_LIMITS_S: i64 = 3600;
 /// What is not allowed is tried again after so long.
 const DENIED_S: i64 = 600;
 /// An operation that was seen once may be throttled again for so long.
@@ -39,6 +43,8 @@ pub struct Discovery {
     next_describe: BTreeMap<String, i64>,
     next_list_tables: i64,
     next_list_metrics: i64,
+    next_limits: i64,
+    limits: Option<AccountLimits>,
     /// Series of ListMetrics, and until when they count.
     listed: BTreeMap<SeriesId, i64>,
     /// Actions that are not allowed, by action and table. Only what needs them is missing.
@@ -54,6 +60,11 @@ impl Discovery {
     /// The tables that were described.
     pub fn tables(&self) -> impl Iterator<Item = &TableInfo> {
         self.tables.values()
+    }
+
+    /// What the account may provision, where that is known.
+    pub fn limits(&self) -> Option<AccountLimits> {
+        self.limits
     }
 
     /// By name.
@@ -76,6 +87,12 @@ impl Discovery {
             let result = self.list_metrics(clients, now).await;
             if let Some(next) = self.settle((LIST_METRICS, ""), result, &mut failures) {
                 self.next_list_metrics = now + next.unwrap_or(LIST_METRICS_S);
+            }
+        }
+        if config.derived && now >= self.next_limits {
+            let result = self.describe_limits(clients).await;
+            if let Some(next) = self.settle((DESCRIBE_LIMITS, ""), result, &mut failures) {
+                self.next_limits = now + next.unwrap_or(DESCRIBE_LIMITS_S);
             }
         }
         if self.denied.contains_key(&(LIST_TABLES, String::new())) {
@@ -197,6 +214,25 @@ impl Discovery {
             self.forget(&name);
         }
         self.names = names;
+        Ok(())
+    }
+
+    async fn describe_limits(&mut self, clients: &Clients) -> Result<(), Failure> {
+        let call = clients.dynamodb.describe_limits();
+        let answer = clients.describe_limits.send(|| call.send()).await?;
+        let units = |units: Option<i64>| units.map(|units| units as f64);
+        let all = [
+            units(answer.account_max_read_capacity_units()),
+            units(answer.account_max_write_capacity_units()),
+            units(answer.table_max_read_capacity_units()),
+            units(answer.table_max_write_capacity_units()),
+        ];
+        if let [Some(read), Some(write), Some(table_read), Some(table_write)] = all {
+            self.limits = Some(AccountLimits {
+                account: [read, write],
+                table: [table_read, table_write],
+            });
+        }
         Ok(())
     }
 

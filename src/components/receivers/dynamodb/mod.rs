@@ -9,7 +9,12 @@ mod clients;
 mod config;
 mod derived;
 mod discovery;
+mod follow;
+mod hot_keys;
+mod levels;
+mod query;
 mod series;
+mod signals;
 mod source;
 mod tables;
 
@@ -72,7 +77,7 @@ pub const IAM_ACTIONS: &[(&str, &[&str], &str)] = &[
         &["cloudwatch:GetMetricData", "cloudwatch:ListMetrics"],
         "*",
     ),
-    ("Discovery", &["dynamodb:ListTables"], "*"),
+    ("Discovery", &["dynamodb:ListTables", "dynamodb:DescribeLimits"], "*"),
     ("Tables", &["dynamodb:DescribeTable"], "arn:aws:dynamodb:*:*:table/*"),
 ];
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::clients::Clients;
 use super::config::Config;
-use super::derived;
 use super::discovery::Discovery;
+use super::follow::Following;
 use crate::aws::Failure;
 use crate::aws::cloudwatch::{
     ACCOUNT, Blueprint, Builder, Desk, Resource, Schedule, Settings, Settled, Source, Tracks, Uniform, Want, Watched,
@@ -27,6 +27,7 @@ impl Blueprint for Tables {
             config: Arc::clone(&self.config),
             clients: Clients::new(desk),
             discovery: Discovery::default(),
+            following: Following::new(&self.config, desk),
         })
     }
 
@@ -42,6 +43,7 @@ struct TableSource {
     config: Arc<Config>,
     clients: Clients,
     discovery: Discovery,
+    following: Following,
 }
 
 impl Source for TableSource {
@@ -50,11 +52,17 @@ impl Source for TableSource {
     }
 
     fn discover(&mut self, now: i64) -> BoxFuture<'_, Vec<Failure>> {
-        Box::pin(async move { self.discovery.refresh(&self.clients, &self.config, now).await })
+        Box::pin(async move {
+            let mut failures = self.discovery.refresh(&self.clients, &self.config, now).await;
+            failures.extend(self.following.refresh(&self.clients, &self.discovery, now).await);
+            failures
+        })
     }
 
     fn denied(&self) -> Vec<String> {
-        self.discovery.denied()
+        let mut denied = self.discovery.denied();
+        denied.extend(self.following.denied());
+        denied
     }
 
     fn wants(&mut self) -> Option<Vec<Want>> {
@@ -85,11 +93,16 @@ impl Source for TableSource {
     }
 
     fn derive(&self, points: &[Settled], tracks: &Tracks, into: &mut Builder) {
-        if !self.config.derived {
-            return;
-        }
         for point in points {
-            derived::utilization(point, &self.discovery, tracks, into);
+            self.following.see(point, &self.discovery, tracks, into);
         }
+    }
+
+    fn own_points(&mut self, now: i64, tracks: &Tracks, into: &mut Builder) {
+        self.following.points(now, &self.discovery, tracks, into);
+    }
+
+    fn own_points_answered(&mut self, taken: bool) {
+        self.following.answered(taken);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use aws_sdk_dynamodb::types::{BillingMode, TableDescription};
+use aws_sdk_dynamodb::types::{BillingMode, KeyType, TableDescription};
 
 /// Units per second of one table or index; `None`: no maximum is set.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -18,6 +18,9 @@ pub struct Part {
     pub limits: Limits,
     /// Unix seconds from which it exists, as far as known.
     pub since: i64,
+    /// As of the last refresh, about every six hours.
+    pub items: Option<i64>,
+    pub bytes: Option<i64>,
 }
 
 /// What DescribeTable said.
@@ -29,14 +32,16 @@ pub struct TableInfo {
     pub on_demand: Option<bool>,
     pub table: Part,
     pub indexes: BTreeMap<String, Part>,
+    /// Names of partition and sort key, where it has both.
+    pub keys: Option<(String, String)>,
 }
 
 impl TableInfo {
     /// A table of which only the name is known. Nothing is assumed of the time before it was seen.
     pub fn undescribed(name: &str, arn: Arc<str>, now: i64) -> Self {
         let table = Part {
-            limits: Limits::default(),
             since: now,
+            ..Part::default()
         };
         Self {
             name: name.to_owned(),
@@ -44,6 +49,7 @@ impl TableInfo {
             on_demand: None,
             table,
             indexes: BTreeMap::new(),
+            keys: None,
         }
     }
 
@@ -86,6 +92,8 @@ pub fn read_table(description: &TableDescription, name: &str, known: Option<&Tab
         let part = Part {
             limits: limits(provisioned, maxima),
             since,
+            items: index.item_count(),
+            bytes: index.index_size_bytes(),
         };
         indexes.insert(index_name.to_owned(), part);
     }
@@ -102,7 +110,18 @@ pub fn read_table(description: &TableDescription, name: &str, known: Option<&Tab
         table: Part {
             limits: limits(provisioned, maxima),
             since: created,
+            items: description.item_count(),
+            bytes: description.table_size_bytes(),
         },
         indexes,
+        keys: keys(description),
     }
+}
+
+fn keys(description: &TableDescription) -> Option<(String, String)> {
+    let name = |wanted: KeyType| {
+        let found = description.key_schema().iter().find(|key| *key.key_type() == wanted);
+        found.map(|key| key.attribute_name().to_owned())
+    };
+    Some((name(KeyType::Hash)?, name(KeyType::Range)?))
 }

@@ -20,6 +20,7 @@ use crate::pdata::{Batch, Decoded};
 use crate::simulator::{Fault, FaultKind, Lag, Scenario, Served, Simulator, Statistic, VirtualClock};
 
 mod access;
+mod derived;
 mod output;
 mod truth;
 
