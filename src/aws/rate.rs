@@ -43,6 +43,16 @@ pub struct Rates(Mutex<HashMap<Api, Arc<Bucket>>>);
 type Api = (String, String, &'static str);
 
 impl Rates {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Nobody has called anything.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The bucket of an API; `place`: account and region. The first who asks sets the limits.
     pub fn bucket(&self, place: (&str, &str), api: &'static str, limits: Limits, now: UnixNanos) -> Arc<Bucket> {
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);

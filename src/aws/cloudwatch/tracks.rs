@@ -246,7 +246,7 @@ impl Tracks {
             history,
             identity,
             next_due: now,
-            tier: "",
+            tier: "new",
             leaving: None,
             forbidden: false,
             listed: false,
