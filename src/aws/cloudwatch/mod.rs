@@ -7,6 +7,7 @@ pub mod engine;
 pub mod fetch;
 pub mod history;
 mod lag;
+pub mod lint;
 pub mod output;
 pub mod plan;
 pub mod schedule;
