@@ -16,7 +16,8 @@ use super::signals::{Point, Progress, Seen, Signals};
 use crate::aws::Failure;
 use crate::aws::cloudwatch::derived::throttle::Cause;
 use crate::aws::cloudwatch::{ACCOUNT, Builder, Desk, Name, OwnPoint, Settled, Stat, Tracks};
-use crate::component::{LimitedLog, StateStore};
+use crate::component::{Counter, DropReason, LimitedLog, StateStore};
+use crate::pdata::Signal;
 
 /// Points that wait at most; the oldest go first.
 const MOST_WAITING: usize = 50_000;
@@ -41,6 +42,8 @@ pub struct Following {
     /// What is not allowed, and when it is tried again.
     denied: BTreeMap<&'static str, (Failure, i64)>,
     state_trouble: LimitedLog,
+    /// Points that waited for too long.
+    overflow: Counter,
 }
 
 impl Following {
@@ -68,6 +71,9 @@ impl Following {
             offered: 0,
             denied: BTreeMap::new(),
             state_trouble: LimitedLog::default(),
+            overflow: context
+                .instruments
+                .dropped(Signal::Metrics, DropReason::OverflowDropOldest),
         }
     }
 
@@ -191,6 +197,7 @@ impl Following {
             self.waiting.push((resource, point));
         }
         let too_many = self.waiting.len().saturating_sub(MOST_WAITING);
+        self.overflow.add(too_many as u64);
         self.waiting.drain(..too_many);
         for (resource, point) in &self.waiting {
             add(resource, point, into);

@@ -21,8 +21,10 @@ const SECRET: &[u8] = b"secret";
 const LIST_S: i64 = 900;
 /// Reports need a moment until they are complete.
 const LAG: i64 = 120;
-/// Rules that are read in one round.
+/// Rules that are read in one period.
 const MOST_RULES: usize = 400;
+/// Of them in one round, so that polling does not wait.
+const A_ROUND: usize = 20;
 const PREFIX: &str = "DynamoDBContributorInsights-";
 
 /// `hot_keys`.
@@ -51,6 +53,9 @@ pub struct HotKeys {
     settings: HotKeySettings,
     secret: Option<Vec<u8>>,
     rules: Vec<Rule>,
+    /// Rules still to read, and the time that they are read for.
+    queue: Vec<Rule>,
+    window: (i64, i64),
     next_list: i64,
     next_report: i64,
     billed: Counter,
@@ -64,6 +69,8 @@ impl HotKeys {
             settings,
             secret: None,
             rules: Vec::new(),
+            queue: Vec::new(),
+            window: (0, 0),
             next_list: 0,
             next_report: 0,
             billed,
@@ -95,14 +102,16 @@ impl HotKeys {
             self.rules = rules(clients, is_wanted).await?;
             self.next_list = now + LIST_S;
         }
-        if now < self.next_report {
-            return Ok(());
+        if now >= self.next_report {
+            let period = self.settings.period;
+            self.next_report = now - now.rem_euclid(period) + period;
+            let end = (now - LAG) - (now - LAG).rem_euclid(period);
+            self.window = (end - period, end);
+            self.queue = self.rules.clone();
         }
-        let period = self.settings.period;
-        self.next_report = now - now.rem_euclid(period) + period;
-        let end = (now - LAG) - (now - LAG).rem_euclid(period);
-        for rule in self.rules.clone() {
-            self.report(clients, &rule, (end - period, end)).await?;
+        for _ in 0..A_ROUND {
+            let Some(rule) = self.queue.pop() else { break };
+            self.report(clients, &rule, self.window).await?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! the pipeline has taken them. A missing region, credentials or permission does not stop the agent: the receiver says
 //! so, reports itself degraded and tries on.
 
+mod asked;
 mod clients;
 mod config;
 mod derived;
