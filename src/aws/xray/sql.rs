@@ -40,3 +40,26 @@ pub(super) fn url(system: Option<&str>, host: Option<(&str, Option<u16>)>, names
     };
     Some(url.write())
 }
+/// Systems of both generations whose calls are SQL: only these make a `sql` block.
+const SQL_SYSTEMS: [&str; 15] = [
+    "db2",
+    "derby",
+    "hive",
+    "mariadb",
+    "mssql",
+    "mysql",
+    "oracle",
+    "postgresql",
+    "sqlite",
+    "teradata",
+    "other_sql",
+    "microsoft.sql_server",
+    "oracle.db",
+    "ibm.db2",
+    "aws.redshift",
+];
+
+/// Whether a system speaks SQL.
+pub(super) fn speaks_sql(system: &str) -> bool {
+    SQL_SYSTEMS.iter().any(|name| system.eq_ignore_ascii_case(name))
+}

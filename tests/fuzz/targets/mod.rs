@@ -13,6 +13,10 @@ pub mod json;
 pub mod ottl;
 pub mod splicer;
 pub mod views;
+#[cfg(feature = "aws")]
+pub mod xray_datagram;
+#[cfg(feature = "aws")]
+pub mod xray_document;
 
 /// Panics when something is wrong.
 pub type Target = fn(&[u8]);
@@ -28,4 +32,8 @@ pub const ALL: &[(&str, Target)] = &[
     ("grpc_frame", grpc_frame::run),
     #[cfg(feature = "aws")]
     ("firehose", firehose::run),
+    #[cfg(feature = "aws")]
+    ("xray_datagram", xray_datagram::run),
+    #[cfg(feature = "aws")]
+    ("xray_document", xray_document::run),
 ];

@@ -1,5 +1,9 @@
 //! Stack traces: the text of an exception event, and the frames of a segment's exception.
 
+mod read;
+
+pub use read::read;
+
 /// One frame as X-Ray has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Frame<'a> {

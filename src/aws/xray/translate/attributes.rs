@@ -46,6 +46,15 @@ impl Attributes {
         self.0.iter().any(|have| have.key == key)
     }
 
+    /// The integer under a key.
+    pub(super) fn get_int(&self, key: &str) -> Option<i64> {
+        let found = self.0.iter().find(|have| have.key == key)?;
+        match &found.value.as_ref()?.value {
+            Some(Value::IntValue(int)) => Some(*int),
+            _ => None,
+        }
+    }
+
     /// The text under a key.
     pub(super) fn get_text(&self, key: &str) -> Option<&str> {
         let found = self.0.iter().find(|have| have.key == key)?;

@@ -76,6 +76,11 @@ pub(super) fn translate(place: &Place, draft: &mut Draft, salvaged: &mut Salvage
     tables(place, block, draft, &mut kept);
     if place.is_segment() {
         sampling_rule(place, block, draft);
+        // Else nobody could tell whether the resource's version is the segment's or that of its Beanstalk label.
+        let version = walk.get_text(fields.service, "version");
+        if let (Some(version), Some(_)) = (version, walk.get(Some(block), "elastic_beanstalk")) {
+            draft.attributes.text("aws.xray.service.version", version);
+        }
     }
     if !kept.0.is_empty() {
         kept.0.push('}');

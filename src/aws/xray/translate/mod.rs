@@ -24,7 +24,9 @@ mod walk;
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 
+pub(super) use self::cause::exception_id;
 pub use self::options::{Compat, MetadataMode, Options, Semconv};
+pub(super) use self::resource::MACHINES;
 pub use self::salvage::{Reason, Rejected, Salvaged};
 use self::services::Services;
 use self::walk::{Segment, Walk};

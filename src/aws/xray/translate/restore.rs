@@ -39,7 +39,9 @@ pub(super) fn scope_and_resource(walk: &Walk, spans: &mut ResourceSpans) {
             attributes.push(key_value(key, restored_value(tree, field)));
         }
     }
-    if let Some(resource) = &mut spans.resource {
+    if let Some(resource) = &mut spans.resource
+        && !attributes.is_empty()
+    {
         resource.attributes = attributes;
     }
     let text = |key| walk.get_text(Some(map), key).unwrap_or_default().to_owned();
@@ -97,9 +99,8 @@ impl Restored {
         }
         span.attributes = attributes;
         span.kind = self.kind as i32;
-        if let Some(name) = walk.text(get(keys::NAME)) {
-            name.clone_into(&mut span.name);
-        }
+        let name = walk.text(get(keys::NAME)).unwrap_or_else(|| walk.name(place.segment));
+        name.clone_into(&mut span.name);
         if let Some(flags) = number(keys::FLAGS) {
             span.flags = flags;
         }
@@ -143,7 +144,11 @@ impl Restored {
                     attributes.push(told.clone());
                 }
             }
-            attributes.retain(|attribute| attribute.value.is_some());
+            let is_mark = |attribute: &KeyValue| {
+                let value = attribute.value.as_ref().and_then(|value| value.value.as_ref());
+                attribute.key == "exception.stacktrace" && value.is_none()
+            };
+            attributes.retain(|attribute| !is_mark(attribute));
             events.push(Event {
                 time_unix_nano: number("time").unwrap_or(0),
                 name: walk.get_text(Some(entry), "name").unwrap_or_default().to_owned(),

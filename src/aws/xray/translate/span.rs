@@ -80,6 +80,7 @@ impl<'w> Place<'w, '_> {
         self.describe(&mut draft, salvaged);
         http::translate(self, &mut draft, salvaged);
         sql::translate(self, &mut draft);
+        self.describe_peer(&mut draft);
         super::aws::translate(self, &mut draft, salvaged);
         let events = cause::translate(self, id, &mut draft, salvaged, messages);
         let status = self.status(&mut draft);
@@ -219,7 +220,6 @@ impl<'w> Place<'w, '_> {
     fn describe(&self, draft: &mut Draft, salvaged: &mut Salvaged) {
         let fields = &self.segment.fields;
         let options = self.walk.options;
-        let (kind, name) = (draft.kind, self.walk.name(self.segment));
         let attributes = &mut draft.attributes;
         if let Some(user) = self.text(fields.user) {
             attributes.text("enduser.id", user);
@@ -248,18 +248,26 @@ impl<'w> Place<'w, '_> {
         if let Some(traced) = fields.traced.and_then(|traced| self.walk.tree.flag(traced)) {
             attributes.flag("aws.xray.subsegment.traced", traced);
         }
-        let is_client = matches!(kind, SpanKind::Client | SpanKind::Producer);
-        if self.is_independent() && is_client && !options.collector() {
-            attributes.text("peer.service", name);
-            if is_host_name(name) {
-                attributes.text("server.address", name);
-            }
-        }
+        let is_client = matches!(draft.kind, SpanKind::Client | SpanKind::Producer);
         self.namespace_and_type(draft, is_client, salvaged);
         for field in [fields.fault, fields.error, fields.throttle, fields.in_progress] {
             if field.is_some_and(|field| self.walk.tree.flag(field).is_none()) {
                 draft.salvage(Reason::FieldType, salvaged);
             }
+        }
+    }
+
+    /// Whom a subsegment that came alone calls.
+    fn describe_peer(&self, draft: &mut Draft) {
+        let is_client = matches!(draft.kind, SpanKind::Client | SpanKind::Producer);
+        if !self.is_independent() || !is_client || self.walk.options.collector() {
+            return;
+        }
+        let name = self.walk.name(self.segment);
+        draft.attributes.text("peer.service", name);
+        // A database's address is told by its own block or not at all.
+        if is_host_name(name) && self.segment.fields.sql.is_none() {
+            draft.attributes.text("server.address", name);
         }
     }
 

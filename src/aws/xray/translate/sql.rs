@@ -50,10 +50,14 @@ pub(super) fn translate(place: &Place, draft: &mut Draft) {
         }
     }
     // What the way back would not make of the above.
-    let namespace = told
-        .map(|url| url.path.trim_start_matches('/'))
-        .filter(|path| !path.is_empty());
-    let derived = sql::url(system.as_deref(), told.map(|url| (url.host, url.port)), namespace);
+    let place = attributes.get_text("server.address").map(|host| {
+        let port = attributes
+            .get_int("server.port")
+            .and_then(|port| u16::try_from(port).ok());
+        (host, port)
+    });
+    let derived = sql::url(system.as_deref(), place, attributes.get_text("db.namespace"));
+    let derived = derived.filter(|_| system.is_some());
     let keep = [
         ("url", url.as_deref().filter(|url| derived.as_deref() != Some(url))),
         ("connection_string", connection.as_deref()),
@@ -86,6 +90,10 @@ fn where_it_is(attributes: &mut super::attributes::Attributes, url: Url) {
     let name = url.path.trim_start_matches('/');
     if !name.is_empty() {
         attributes.text("db.namespace", name);
+    }
+    // A segment that serves and calls at once has its own address there.
+    if attributes.has("server.address") {
+        return;
     }
     attributes.text("server.address", url.host);
     if let Some(port) = url.port {
