@@ -27,6 +27,8 @@ pub const REGISTRY: &[&dyn Factory] = &[
     &processors::resource::ResourceFactory,
     &processors::threshold_alert::ThresholdAlertFactory,
     // exporters
+    #[cfg(feature = "aws")]
+    &exporters::awsxray::AwsXrayFactory,
     &exporters::debug::DebugFactory,
     &exporters::file::FileFactory,
     &exporters::nop::NopFactory,

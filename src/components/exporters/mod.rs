@@ -3,6 +3,8 @@
 pub mod delivery_config;
 
 mod answer;
+#[cfg(feature = "aws")]
+pub mod awsxray;
 pub mod debug;
 pub mod file;
 pub mod nop;
