@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use aws_config::identity::IdentityCache;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
@@ -31,6 +32,9 @@ pub struct AccessSettings {
     #[serde(skip)]
     pub endpoints: EndpointSettings,
     pub credentials: Option<StaticCredentials>,
+    /// How long one attempt of a call may take, where it is less than usual.
+    #[serde(skip)]
+    pub attempt: Option<Duration>,
 }
 
 impl AccessSettings {
@@ -81,6 +85,8 @@ pub struct StaticCredentials {
     pub session_token: Secret,
 }
 
+/// Credentials are asked for anew so long before they expire.
+const EARLY: Duration = Duration::from_secs(300);
 /// The connection times out after ...
 const CONNECT: Duration = Duration::from_secs(3);
 /// ... and one attempt after.
@@ -140,13 +146,14 @@ impl Access {
             .build_https();
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT)
-            .operation_attempt_timeout(ATTEMPT)
+            .operation_attempt_timeout(settings.attempt.map_or(ATTEMPT, |attempt| attempt.min(ATTEMPT)))
             .build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http)
             .time_source(SdkTime(Arc::clone(&time)))
             // The SDK's own retries would bypass our rate limits and the bill's count.
             .retry_config(RetryConfig::disabled())
+            .identity_cache(IdentityCache::lazy().buffer_time(EARLY).build())
             .timeout_config(timeouts);
         if let Some(region) = settings.regions.first() {
             loader = loader.region(Region::new(region.clone()));
@@ -264,7 +271,7 @@ impl Access {
             Service::Tagging => &self.settings.endpoints.tagging,
         };
         let endpoint = if own.is_empty() { &self.settings.endpoint } else { own };
-        JsonClient::new(service, config, endpoint, Arc::clone(&self.clock))
+        JsonClient::new(service, config, endpoint, SdkTime(Arc::clone(&self.time)))
     }
 
     /// An STS client.

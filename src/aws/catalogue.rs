@@ -78,6 +78,19 @@ impl Catalogue {
         self.metrics.get(*position)
     }
 
+    /// The metric of a series with exactly these dimension names (sorted). Knows metrics that differ by their dimensions,
+    /// and those whose name holds the name of a feature.
+    pub fn lookup(&self, namespace: &str, metric: &str, sorted: &[&str]) -> Option<&Metric> {
+        let fits = |known: &&Metric| {
+            let same = match known.metric.split_once('{') {
+                None => known.metric == metric,
+                Some((prefix, _)) => metric.len() > prefix.len() && metric.starts_with(prefix),
+            };
+            same && known.has_dimensions(sorted)
+        };
+        self.of(namespace).find(fits)
+    }
+
     /// Every metric of a namespace.
     pub fn of(&self, namespace: &str) -> impl Iterator<Item = &Metric> {
         self.metrics.iter().filter(move |metric| metric.namespace == namespace)
@@ -103,5 +116,29 @@ mod tests {
         assert!(latency.has_dimensions(&["Operation", "TableName"]));
         assert!(!latency.has_dimensions(&["TableName"]));
         assert!(catalogue().find("AWS/DynamoDB", "ItemCount").is_none());
+    }
+
+    #[test]
+    fn a_metric_is_found_by_its_dimensions_and_by_the_name_of_its_feature() {
+        let endpoints = "/aws/sagemaker/Endpoints";
+        let cpu = |dimensions: &[&str]| catalogue().lookup(endpoints, "CPUUtilization", dimensions);
+        assert!(cpu(&["EndpointName", "VariantName"]).unwrap().lists("SampleCount"));
+        assert!(
+            !cpu(&["ContainerName", "EndpointName", "VariantName"])
+                .unwrap()
+                .lists("SampleCount")
+        );
+        assert!(cpu(&["EndpointName"]).is_none());
+        let monitored = ["EndpointName", "ScheduleName"];
+        let data = "/aws/sagemaker/Endpoints/data-metric";
+        let drift = catalogue()
+            .lookup(data, "feature_baseline_drift_age", &monitored)
+            .unwrap();
+        assert_eq!(drift.metric, "feature_baseline_drift_{feature_name}");
+        assert!(
+            catalogue()
+                .lookup(data, "feature_baseline_drift_", &monitored)
+                .is_none()
+        );
     }
 }

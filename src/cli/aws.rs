@@ -3,17 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
-use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::output;
-use crate::components::receivers::dynamodb::IAM_ACTIONS;
-use crate::config::{Document, Environment, Inputs};
+use crate::aws::AccessSettings;
+use crate::aws::permission::Permission;
+use crate::components::receivers;
+use crate::config::{Document, Environment, Inputs, Section};
 
 /// Prints the policy for a configuration. Exit code 1 where there is none.
 pub fn print_iam_policy(inputs: &Inputs, environment: &dyn Environment) -> ExitCode {
     let result = match Document::load(inputs, environment) {
-        Ok(document) => iam_policy(&document).ok_or("the configuration has no AWS receiver".to_owned()),
+        Ok(document) => iam_policy(&document)
+            .ok_or("the configuration has no AWS receiver that is accepted: see `radiosonde validate`".to_owned()),
         Err(problems) => Err(problems.to_string()),
     };
     match result {
@@ -28,81 +30,51 @@ pub fn print_iam_policy(inputs: &Inputs, environment: &dyn Environment) -> ExitC
     }
 }
 
-/// The policy for the AWS receivers of a configuration; `None` where it uses none.
+/// Reads a receiver's section: whose roles it takes, and what it asks.
+type Reader = fn(&Section) -> Option<(AccessSettings, Vec<Permission>)>;
+
+/// The receivers that ask AWS.
+const READERS: &[(&str, Reader)] = &[
+    ("awscloudwatch", receivers::awscloudwatch::permissions),
+    ("dynamodb", receivers::dynamodb::permissions),
+    ("sagemaker", receivers::sagemaker::permissions),
+];
+
+/// The policy for the AWS receivers of a configuration; `None` where it uses none that is accepted.
 pub fn iam_policy(document: &Document) -> Option<Json> {
-    let receivers = document.root().take("receivers")?;
+    let sections = document.root().take("receivers")?;
     let mut roles = BTreeSet::new();
-    let mut wanted = false;
-    let mut options = Vec::new();
-    for key in receivers.keys() {
-        if key.split('/').next() != Some("dynamodb") {
+    let mut permissions = BTreeSet::new();
+    for key in sections.keys() {
+        let kind = key.split('/').next().unwrap_or_default();
+        let Some((_, read)) = READERS.iter().find(|(known, _)| *known == kind) else {
             continue;
-        }
-        wanted = true;
-        let Some(section) = receivers.take(&key) else { continue };
-        let settings = crate::aws::AccessSettings::read(&section).unwrap_or_default();
-        roles.extend(settings.accounts.into_iter().map(|account| account.role_arn));
-        options.extend(section.read::<Options>());
+        };
+        let section = sections.take(&key);
+        let (access, own) = section.and_then(|section| read(&section))?;
+        roles.extend(access.accounts.into_iter().map(|account| account.role_arn));
+        permissions.extend(own);
     }
-    wanted.then(|| policy(&roles, &options))
+    (!permissions.is_empty()).then(|| policy(&permissions, &roles))
 }
 
-/// What needs more than the receiver always does.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Options {
-    hot_keys: HotKeys,
-    item_collections: Vec<ItemCollection>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct HotKeys {
-    enabled: bool,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ItemCollection {
-    table: String,
-    query: BTreeMap<String, f64>,
-}
-
-/// Statements of what was asked for.
-fn optional(options: &[Options]) -> Vec<Json> {
-    let mut statements = Vec::new();
-    if options.iter().any(|options| options.hot_keys.enabled) {
-        let actions = [
-            "dynamodb:DescribeContributorInsights",
-            "dynamodb:ListContributorInsights",
-            "cloudwatch:GetInsightRuleReport",
-        ];
-        statements.push(json!({"Sid": "HotKeys", "Effect": "Allow", "Action": actions, "Resource": "*"}));
-    }
-    let collections = options.iter().flat_map(|options| &options.item_collections);
-    let queried = collections.filter(|collection| !collection.query.is_empty());
-    let tables: BTreeSet<String> = queried
-        .map(|collection| format!("arn:aws:dynamodb:*:*:table/{}", collection.table))
-        .collect();
-    if !tables.is_empty() {
-        let action = "dynamodb:Query";
-        statements.push(json!({"Sid": "CollectionQuery", "Effect": "Allow", "Action": action, "Resource": tables}));
-    }
-    statements
-}
-
-fn policy(roles: &BTreeSet<String>, options: &[Options]) -> Json {
+/// One statement for each purpose.
+fn policy(permissions: &BTreeSet<Permission>, roles: &BTreeSet<String>) -> Json {
     let one_or_list = |values: Vec<&str>| match values[..] {
         [one] => json!(one),
         _ => json!(values),
     };
-    let mut statements: Vec<Json> = IAM_ACTIONS
-        .iter()
-        .map(|(sid, actions, resource)| {
-            json!({"Sid": sid, "Effect": "Allow", "Action": one_or_list(actions.to_vec()), "Resource": resource})
+    let mut by_purpose: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    for permission in permissions {
+        let purpose = (permission.sid, permission.resource.as_ref());
+        by_purpose.entry(purpose).or_default().push(permission.action);
+    }
+    let mut statements: Vec<Json> = by_purpose
+        .into_iter()
+        .map(|((sid, resource), actions)| {
+            json!({"Sid": sid, "Effect": "Allow", "Action": one_or_list(actions), "Resource": resource})
         })
         .collect();
-    statements.extend(optional(options));
     if !roles.is_empty() {
         let roles = one_or_list(roles.iter().map(String::as_str).collect());
         statements.push(json!({"Sid": "Accounts", "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": roles}));
@@ -129,10 +101,11 @@ mod tests {
         let text = "receivers:\n  dynamodb:\n    hot_keys: {enabled: true}\n    item_collections:\n    \
                     - {table: runs, key: a, query: {\"run#\": 100}}\n    - {table: other, key: a, model: {runs: 1}}\n";
         let policy = iam_policy(&document(text)).unwrap();
-        assert_eq!(policy["Statement"][3]["Action"][2], "cloudwatch:GetInsightRuleReport");
-        assert_eq!(policy["Statement"][4]["Action"], "dynamodb:Query");
-        let tables = ["arn:aws:dynamodb:*:*:table/runs"];
-        assert_eq!(policy["Statement"][4]["Resource"], json!(tables));
+        let statements = policy["Statement"].as_array().unwrap();
+        let of = |sid: &str| statements.iter().find(|statement| statement["Sid"] == sid).unwrap();
+        assert_eq!(of("HotKeys")["Action"][0], "cloudwatch:GetInsightRuleReport");
+        assert_eq!(of("CollectionQuery")["Action"], "dynamodb:Query");
+        assert_eq!(of("CollectionQuery")["Resource"], "arn:aws:dynamodb:*:*:table/runs");
     }
 
     #[test]
@@ -141,5 +114,152 @@ mod tests {
         let policy = iam_policy(&document(text)).unwrap();
         assert_eq!(policy["Statement"][3]["Resource"], "arn:aws:iam::444455556666:role/m");
         assert_eq!(iam_policy(&document("receivers: {otlp: }")), None);
+    }
+
+    #[test]
+    fn the_policy_covers_every_receiver_and_no_more_than_they_ask() {
+        let text = "receivers:\n  dynamodb: {profile: a, tags: {team: [\"*\"]}}\n  sagemaker: {profile: a, kinds: [pipelines]}\n  \
+                    awscloudwatch: {region: a, metrics: {discovery: {}}}\n";
+        let policy = iam_policy(&document(text)).unwrap();
+        let actions = actions(&policy);
+        let expected = [
+            "cloudwatch:GetMetricData",
+            "cloudwatch:ListMetrics",
+            "dynamodb:DescribeLimits",
+            "dynamodb:ListTables",
+            "sagemaker:ListPipelines",
+            "tag:GetResources",
+            "sagemaker:ListPipelineExecutionSteps",
+            "sagemaker:ListPipelineExecutions",
+            "dynamodb:DescribeTable",
+        ];
+        assert_eq!(actions, expected);
+        let queries = "receivers: {awscloudwatch: {region: a, metrics: {queries: [{namespace: a, metric_name: b}]}}}";
+        let policy = iam_policy(&document(queries)).unwrap();
+        assert_eq!(self::actions(&policy), ["cloudwatch:GetMetricData"]);
+    }
+
+    fn actions(policy: &Json) -> Vec<String> {
+        let statements = policy["Statement"].as_array().unwrap();
+        let mut actions = Vec::new();
+        for statement in statements {
+            match &statement["Action"] {
+                Json::String(one) => actions.push(one.clone()),
+                Json::Array(many) => actions.extend(many.iter().map(|action| action.as_str().unwrap().to_owned())),
+                other => panic!("{other}"),
+            }
+        }
+        actions
+    }
+
+    #[cfg(feature = "simulator")]
+    mod without {
+        //! Each action of a policy taken away in the simulator: the receiver says which one is missing.
+
+        use std::net::SocketAddr;
+        use std::sync::Arc;
+        use std::time::Duration;
+
+        use super::*;
+        use crate::component::{
+            BoxFuture, BuildContext, ComponentKind, ComponentState, Deadline, Outlet, Outlets, Plan, Refused, Stage,
+        };
+        use crate::components::REGISTRY;
+        use crate::pdata::Batch;
+        use crate::simulator::{Fault, FaultKind, Lag, Scenario, Simulator};
+
+        struct Taken;
+
+        impl Stage for Taken {
+            fn consume(&self, _batch: Batch) -> BoxFuture<'_, Result<(), Refused>> {
+                Box::pin(std::future::ready(Ok(())))
+            }
+        }
+
+        /// What a receiver says of itself while an operation is denied, as soon as it names `action`.
+        async fn told(kind: &str, keys: &str, action: &str) -> Option<String> {
+            let mut scenario = Scenario::everything();
+            scenario.lag = Lag::NONE;
+            let simulator = Simulator::frozen(scenario);
+            let api = action.split(':').nth(1).unwrap();
+            simulator.set_faults(vec![Fault::of(api, -1_000, 10_000, FaultKind::Denied)]);
+            let served = simulator.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+            let access = format!(
+                "endpoint: {}\ncredentials: {{access_key_id: AKIASIM0111122223333, secret_access_key: simulated}}",
+                served.url()
+            );
+            let section = Section::from_yaml(&format!("{access}\n{keys}\n"));
+            let factory = REGISTRY.iter().find(|factory| factory.type_name() == kind).unwrap();
+            let Some(Plan::Receiver(plan)) = factory.check(&section) else {
+                panic!("{:?}", section.problems());
+            };
+            let context = BuildContext {
+                clock: Arc::new(simulator.clock().clone()),
+                ..BuildContext::standalone(ComponentKind::Receiver, kind)
+            };
+            let mut outlets = Outlets::default();
+            for signal in factory.signals() {
+                outlets.set(*signal, Outlet::to(Arc::new(Taken)));
+            }
+            let running = plan.start(context.clone(), outlets).await.unwrap();
+            let end = simulator.now_s() + 45.0 * 60.0;
+            let says = || match context.status.components().first().map(|component| component.2.clone()) {
+                Some(ComponentState::Degraded(why)) if why.contains(action) => Some(why),
+                _ => None,
+            };
+            let passing = async {
+                while simulator.now_s() < end && says().is_none() {
+                    let wake = simulator.clock().next_wake().await;
+                    simulator.clock().advance_to(wake);
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(60), passing).await.unwrap();
+            let why = says();
+            running.stop(Deadline::after(Duration::from_secs(5))).await;
+            why
+        }
+
+        #[tokio::test]
+        async fn every_action_that_is_missing_is_named() {
+            let mut cases = vec![
+                ("dynamodb", "regions: [eu-central-1]\ntags: {team: [\"*\"]}".to_owned()),
+                (
+                    "awscloudwatch",
+                    "region: eu-central-1\nmetrics: {discovery: {}}".to_owned(),
+                ),
+            ];
+            let kinds = [
+                "endpoints",
+                "inference_components",
+                "training_jobs",
+                "processing_jobs",
+                "transform_jobs",
+                "pipelines",
+                "feature_groups",
+                "inference_recommendations",
+                "monitoring",
+                "labeling",
+            ];
+            for kind in kinds {
+                let keys = format!("regions: [eu-central-1]\ntag_attributes: [team]\nkinds: [{kind}]");
+                cases.push(("sagemaker", keys));
+            }
+            let mut seen = BTreeSet::new();
+            for (kind, keys) in cases {
+                let text: String = keys.lines().map(|line| format!("    {line}\n")).collect();
+                let policy = iam_policy(&document(&format!("receivers:\n  {kind}:\n{text}"))).unwrap();
+                for action in actions(&policy) {
+                    // Once for each receiver.
+                    if !seen.insert((kind, action.clone())) {
+                        continue;
+                    }
+                    let why = told(kind, &keys, &action).await;
+                    let why = why.unwrap_or_else(|| panic!("{kind} without {action} does not name it"));
+                    assert!(why.contains(&format!("not allowed to call {action}")), "{why}");
+                }
+            }
+            assert_eq!(seen.len(), 6 + 2 + 18);
+        }
     }
 }

@@ -17,7 +17,11 @@ pub const REGISTRY: &[&dyn Factory] = &[
     #[cfg(feature = "aws")]
     &receivers::awsxray::AwsXrayFactory,
     #[cfg(feature = "aws")]
+    &receivers::awscloudwatch::AwsCloudWatchFactory,
+    #[cfg(feature = "aws")]
     &receivers::dynamodb::DynamoDbFactory,
+    #[cfg(feature = "aws")]
+    &receivers::sagemaker::SageMakerFactory,
     &receivers::otlp::OtlpFactory,
     // processors
     &processors::attributes::AttributesFactory,

@@ -1,6 +1,7 @@
 //! Reading CloudWatch: plans requests, remembers what was said of each minute, hands on what is settled, once. The
 //! engine does it for any receiver that brings a source; knows no DynamoDB and no SageMaker.
 
+pub mod config;
 mod cursors;
 pub mod derived;
 pub mod engine;
@@ -8,10 +9,12 @@ pub mod fetch;
 pub mod history;
 mod lag;
 pub mod lint;
+pub mod listing;
 pub mod output;
 pub mod plan;
 pub mod schedule;
 mod stream;
+pub mod tagged;
 mod tracks;
 mod want;
 

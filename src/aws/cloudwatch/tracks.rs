@@ -342,6 +342,11 @@ impl Tracks {
         self.history(&series.namespace, &series.metric, &dimensions)
     }
 
+    /// A series; `dimensions` sorted by name.
+    pub fn track(&self, namespace: &str, metric: &str, dimensions: &[(&str, &str)]) -> Option<&Track> {
+        self.tracks.get(self.position(namespace, metric, dimensions)?)
+    }
+
     /// What is known of a series; `dimensions` sorted by name.
     pub fn history(&self, namespace: &str, metric: &str, dimensions: &[(&str, &str)]) -> Option<&History> {
         let position = self.position(namespace, metric, dimensions)?;

@@ -1,8 +1,7 @@
 //! One attempt of one awsJson call: sign, send, read.
 
 use std::fmt;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
@@ -10,6 +9,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
+use aws_smithy_async::time::{SharedTimeSource, TimeSource};
 use aws_smithy_runtime::client::orchestrator::operation::Operation;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::{Error, Output};
@@ -28,7 +28,6 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::aws::access::partition;
-use crate::component::Clock;
 
 /// Bytes of an answer that are read. A page holds at most 100 summaries.
 const LONGEST_ANSWER: usize = 8 << 20;
@@ -86,7 +85,7 @@ pub struct JsonClient {
     url: String,
     operation: Operation<Prepared, Answered, JsonError>,
     provider: Option<SharedCredentialsProvider>,
-    clock: Arc<dyn Clock>,
+    time: SharedTimeSource,
     cached: tokio::sync::Mutex<Option<Credentials>>,
 }
 
@@ -158,8 +157,8 @@ struct ErrorBody {
 type Sent<T> = Result<T, SdkError<JsonError, HttpResponse>>;
 
 impl JsonClient {
-    /// For the account and region of `config`; `endpoint` empty: AWS' own.
-    pub fn new(service: Service, config: &SdkConfig, endpoint: &str, clock: Arc<dyn Clock>) -> Self {
+    /// For the account and region of `config`; `endpoint` empty: AWS' own. `clock` where `config` has no time.
+    pub fn new(service: Service, config: &SdkConfig, endpoint: &str, clock: impl TimeSource + 'static) -> Self {
         let region = config
             .region()
             .map(|region| region.as_ref().to_owned())
@@ -195,7 +194,7 @@ impl JsonClient {
             region,
             operation: operation.build(),
             provider: config.credentials_provider(),
-            clock,
+            time: config.time_source().unwrap_or_else(|| SharedTimeSource::new(clock)),
             cached: tokio::sync::Mutex::new(None),
         }
     }
@@ -230,7 +229,7 @@ impl JsonClient {
     /// From the cache until five minutes before they expire: a role is not assumed for every call.
     async fn credentials(&self) -> Result<Credentials, CredentialsError> {
         let mut cached = self.cached.lock().await;
-        let now = UNIX_EPOCH + Duration::from_nanos(self.clock.now().0);
+        let now = self.time.now();
         let fresh = |credentials: &&Credentials| credentials.expiry().is_none_or(|expiry| now + EARLY < expiry);
         if let Some(credentials) = cached.as_ref().filter(fresh) {
             return Ok(credentials.clone());
@@ -251,13 +250,12 @@ impl JsonClient {
                 format!("{}{operation}", self.service.target()),
             ),
         ];
-        let time: SystemTime = UNIX_EPOCH + Duration::from_nanos(self.clock.now().0);
         let identity = credentials.into();
         let parameters = v4::SigningParams::builder()
             .identity(&identity)
             .region(&self.region)
             .name(self.service.signing_name())
-            .time(time)
+            .time(self.time.now())
             .settings(SigningSettings::default())
             .build()?
             .into();

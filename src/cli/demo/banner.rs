@@ -25,9 +25,9 @@ pub fn banner(facts: &Facts<'_>) -> String {
     let mut text = format!("{BOLD}Radiosonde demo{PLAIN}\n\n");
     let _ = write!(
         text,
-        "  Simulated  an AWS account with four DynamoDB tables ({aws}). Its time began a day ago and\n\
-         \x20            {}. Times below are its, in UTC.\n\
-         \x20 Real       all that reads it: the AWS SDK asks CloudWatch and DynamoDB, a pipeline filters out the\n\
+        "  Simulated  an AWS account with four DynamoDB tables and a SageMaker endpoint ({aws}). Its time began\n\
+         \x20            a day ago and {}. Times below are its, in UTC.\n\
+         \x20 Real       all that reads it: CloudWatch, DynamoDB and SageMaker are asked, a pipeline filters out the\n\
          \x20            table `settings`, an alert watches for refused writes, an exporter prints the lines below.\n",
         pace(facts.rate)
     );
@@ -35,7 +35,7 @@ pub fn banner(facts: &Facts<'_>) -> String {
         let _ = writeln!(text, "  Also sent  to {exporter}");
     }
     text.push_str(
-        "\n  Writes to the table `orders` will outgrow their capacity within seconds: look at `throttled`.\n\n",
+        "\n  Writes to the table `orders` will outgrow their capacity within seconds: look at `throttled`;\n  the GPUs behind the endpoint `recommender` saturate soon after: look at its latency.\n\n",
     );
     let _ = writeln!(text, "{BOLD}Try meanwhile{PLAIN}, in another terminal:\n");
     let listening = |name: &str, port: u16, usual: u16| {

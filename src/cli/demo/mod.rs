@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn the_embedded_configuration_is_accepted_without_a_warning() {
         let checked = load("{}").unwrap();
-        assert_eq!(checked.pipelines.len(), 4);
+        assert_eq!(checked.pipelines.len(), 5);
         let warnings: Vec<String> = checked.warnings.lines();
         assert_eq!(warnings, Vec::<String>::new());
     }

@@ -35,12 +35,14 @@ pub fn overlay(aws: &str, ports: Ports, exporters: &[String]) -> Result<String, 
         all.join(", ")
     };
     let mut text = format!(
-        "receivers:\n  dynamodb: {{endpoint: \"{aws}\"}}\n  otlp:\n    protocols:\n      \
+        "receivers:\n  dynamodb: {{endpoint: \"{aws}\"}}\n  sagemaker: {{endpoint: \"{aws}\"}}\n  otlp:\n    protocols:\n      \
          grpc: {{endpoint: \"127.0.0.1:{grpc}\"}}\n      http: {{endpoint: \"127.0.0.1:{http}\"}}\n"
     );
     if !names.is_empty() {
         let _ = write!(text, "exporters:\n{sections}service:\n  pipelines:\n");
-        let _ = writeln!(text, "    metrics/dynamodb: {{exporters: [{}]}}", list("terminal"));
+        for pipeline in ["metrics/dynamodb", "metrics/sagemaker"] {
+            let _ = writeln!(text, "    {pipeline}: {{exporters: [{}]}}", list("terminal"));
+        }
         for pipeline in ["traces", "metrics", "logs"] {
             let _ = writeln!(text, "    {pipeline}: {{exporters: [{}]}}", list("debug"));
         }

@@ -1,6 +1,8 @@
 //! Receivers: where telemetry comes in.
 
 #[cfg(feature = "aws")]
+pub mod awscloudwatch;
+#[cfg(feature = "aws")]
 pub mod awsfirehose;
 #[cfg(feature = "aws")]
 pub mod awsxray;
@@ -8,3 +10,5 @@ pub mod awsxray;
 pub mod dynamodb;
 pub mod nop;
 pub mod otlp;
+#[cfg(feature = "aws")]
+pub mod sagemaker;

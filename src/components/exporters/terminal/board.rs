@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::endpoints::Endpoints;
 use crate::component::console::{ALARM, BOLD, PLAIN};
 use crate::wire::{Point, Value, WireError, resources};
 
@@ -12,13 +13,13 @@ const PREFIX: &str = "amazonaws.com/AWS/DynamoDB/";
 
 /// A value and the time it is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Dated {
+pub(super) struct Dated {
     time: u64,
-    value: f64,
+    pub value: f64,
 }
 
 impl Dated {
-    fn put(&mut self, time: u64, value: f64) {
+    pub fn put(&mut self, time: u64, value: f64) {
         if time >= self.time {
             *self = Dated { time, value };
         }
@@ -51,6 +52,7 @@ struct Table {
 /// All tables.
 #[derive(Debug, Default)]
 pub struct Board {
+    endpoints: Endpoints,
     tables: BTreeMap<String, Table>,
     newest: u64,
     changed: bool,
@@ -60,7 +62,7 @@ pub struct Board {
 impl Board {
     /// Whether there is something new to show.
     pub fn changed(&self) -> bool {
-        self.changed
+        self.changed || self.endpoints.changed
     }
 
     /// Takes the points of one part of a batch.
@@ -76,7 +78,9 @@ impl Board {
                     let name = metric.name()?.lossy();
                     let Some(data) = metric.data()? else { continue };
                     for point in data.points() {
-                        self.point(&name, &point?)?;
+                        let point = point?;
+                        self.point(&name, &point)?;
+                        self.endpoints.point(&name, &point)?;
                     }
                 }
             }
@@ -132,8 +136,19 @@ impl Board {
         Ok(())
     }
 
-    /// A line for each table, with a heading now and then.
+    /// A line for each table and each endpoint of which something is new.
     pub fn lines(&mut self) -> String {
+        let mut text = if self.changed {
+            self.table_lines()
+        } else {
+            String::new()
+        };
+        text.push_str(&self.endpoints.lines());
+        text
+    }
+
+    /// A line for each table, with a heading now and then.
+    fn table_lines(&mut self) -> String {
         let mut text = String::new();
         if self.lines_since_header == 0 || self.lines_since_header > 20 {
             self.lines_since_header = 0;
@@ -174,12 +189,12 @@ impl Board {
     }
 }
 
-fn put(slot: &mut Option<Dated>, time: u64, value: f64) -> bool {
+pub(super) fn put(slot: &mut Option<Dated>, time: u64, value: f64) -> bool {
     slot.get_or_insert_with(Dated::default).put(time, value);
     true
 }
 
-fn text(value: Option<Value<'_>>) -> Option<String> {
+pub(super) fn text(value: Option<Value<'_>>) -> Option<String> {
     Some(value?.as_text()?.lossy().into_owned())
 }
 
@@ -202,7 +217,7 @@ fn used(flow: &Flow) -> String {
 }
 
 /// Milliseconds for people: `8.3 ms`, `1.5 s`.
-fn duration(milliseconds: f64) -> String {
+pub(super) fn duration(milliseconds: f64) -> String {
     if milliseconds >= 1_000.0 {
         format!("{:.1} s", milliseconds / 1_000.0)
     } else {
@@ -211,7 +226,7 @@ fn duration(milliseconds: f64) -> String {
 }
 
 /// 12345 -> 12,345.
-fn grouped(number: f64) -> String {
+pub(super) fn grouped(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut text = String::new();
     for (position, digit) in digits.chars().enumerate() {

@@ -1,9 +1,11 @@
-//! Exporter `terminal`: DynamoDB tables as plain lines on standard output, for `radiosonde demo` and for a first look.
+//! Exporter `terminal`: DynamoDB tables and SageMaker endpoints as plain lines on standard output, for `radiosonde demo`
+//! and for a first look.
 //!
-//! It shows the newest known values of each table: capacity used of what is provisioned, throttles since the last
-//! lines, the worst p99. Other telemetry is counted, not shown; `debug` shows everything.
+//! It shows the newest known values of each table (capacity used of what is provisioned, throttles since the last
+//! lines, the worst p99) and of each endpoint (GPUs in use, requests, errors, latency). Other telemetry is counted, not shown; `debug` shows everything.
 
 mod board;
+mod endpoints;
 #[cfg(test)]
 mod tests;
 
@@ -57,7 +59,7 @@ impl Factory for TerminalFactory {
     }
 
     fn summary(&self) -> &'static str {
-        "DynamoDB tables as plain lines on standard output."
+        "DynamoDB tables and SageMaker endpoints as plain lines on standard output."
     }
 
     fn example(&self) -> &'static str {

@@ -162,3 +162,38 @@ async fn without_provisioned_units_consumption_says_what_is_used() {
     assert!(lines[3].contains(" 241/s"), "{lines:?}");
     assert!(!lines[3].contains('%') && lines[3].starts_with("   "), "{lines:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_with_saturated_gpus_is_one_marked_line() {
+    let screen = screen();
+    let names = [("EndpointName", "recommender"), ("VariantName", "AllTraffic")];
+    let with = |more: (&'static str, &'static str)| [names[0], names[1], more];
+    let lines = screen
+        .take(batch(vec![
+            metric("aws.sagemaker.gpu.utilization", &names, 600, 98.0),
+            metric("aws.sagemaker.latency.total_mean", &names, 600, 412_000.0),
+            metric("aws.sagemaker.latency.total_p99_upper", &names, 600, 1_250_000.0),
+            metric("aws.sagemaker.error_ratio", &with(("Type", "5xx")), 600, 0.021),
+            metric("aws.sagemaker.instances", &with(("State", "current")), 600, 2.0),
+            metric("amazonaws.com/AWS/SageMaker/Invocations", &names, 600, 4_500.0),
+            metric(
+                "amazonaws.com/AWS/SageMaker/Invocations",
+                &with(("InstanceId", "i-1")),
+                600,
+                9.0,
+            ),
+        ]))
+        .unwrap();
+    let line = lines.lines().find(|line| line.contains("recommender")).unwrap();
+    for part in [
+        "10:00",
+        "98 % of 2 inst.",
+        "75/s",
+        "2.1 %",
+        "412.0 ms, 1.2 s",
+        "<- GPUs saturated",
+    ] {
+        assert!(line.contains(part), "{part} in {line}");
+    }
+    assert!(!lines.contains("reads used"), "no tables, no heading of theirs");
+}

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::config::seconds;
 use super::hot_keys::HotKeySettings;
 use super::levels::Collection;
+use crate::aws::cloudwatch::config::seconds;
 use crate::aws::cloudwatch::derived::collections::Model;
 use crate::config::Section;
 use crate::config::types::GoDuration;

@@ -12,6 +12,7 @@ use super::series::{is_always_zero, is_described, shape};
 use super::tables::{TableInfo, read_table};
 use crate::aws::Failure;
 use crate::aws::catalogue::catalogue;
+use crate::aws::cloudwatch::tagged::Tagged;
 use crate::aws::cloudwatch::{ACCOUNT, Name, Names, SeriesId, Shape, Want};
 
 pub const NAMESPACE: &str = "AWS/DynamoDB";
@@ -74,10 +75,10 @@ impl Discovery {
 
     /// Asks what is due. A failed call keeps what was known, and the others go on. Returns what failed now; what is
     /// denied stands in [`Self::denied`].
-    pub async fn refresh(&mut self, clients: &Clients, config: &Config, now: i64) -> Vec<Failure> {
+    pub async fn refresh(&mut self, clients: &Clients, config: &Config, tags: &Tagged, now: i64) -> Vec<Failure> {
         let mut failures = Vec::new();
         if now >= self.next_list_tables {
-            let result = self.list_tables(clients, config, now).await;
+            let result = self.list_tables(clients, config, tags, now).await;
             let wait = config.discovery_interval;
             if let Some(next) = self.settle((LIST_TABLES, ""), result, &mut failures) {
                 self.next_list_tables = now + next.unwrap_or(wait);
@@ -96,7 +97,7 @@ impl Discovery {
             }
         }
         if self.denied.contains_key(&(LIST_TABLES, String::new())) {
-            self.names_from_metrics(config, now);
+            self.names_from_metrics(clients, config, tags, now);
         }
         let due: Vec<String> = self
             .names
@@ -167,9 +168,11 @@ impl Discovery {
     }
 
     /// Where tables may not be listed their metrics name them.
-    fn names_from_metrics(&mut self, config: &Config, now: i64) {
+    fn names_from_metrics(&mut self, clients: &Clients, config: &Config, tags: &Tagged, now: i64) {
         let tables = self.listed.keys().filter_map(|series| series.dimension(TABLE));
-        let names: BTreeSet<&str> = tables.filter(|name| config.tables.take(name)).collect();
+        let names: BTreeSet<&str> = tables
+            .filter(|name| config.resources.take(name) && tags.take(&clients.arn_of_table(name)))
+            .collect();
         for name in names {
             if self.names.insert(name.to_owned()) {
                 self.next_describe.insert(name.to_owned(), now);
@@ -184,7 +187,13 @@ impl Discovery {
         self.denied.remove(&(DESCRIBE_TABLE, name.to_owned()));
     }
 
-    async fn list_tables(&mut self, clients: &Clients, config: &Config, now: i64) -> Result<(), Failure> {
+    async fn list_tables(
+        &mut self,
+        clients: &Clients,
+        config: &Config,
+        tags: &Tagged,
+        now: i64,
+    ) -> Result<(), Failure> {
         let mut names = BTreeSet::new();
         let mut after: Option<String> = None;
         loop {
@@ -196,7 +205,7 @@ impl Discovery {
             names.extend(
                 page.table_names()
                     .iter()
-                    .filter(|name| config.tables.take(name))
+                    .filter(|name| config.resources.take(name) && tags.take(&clients.arn_of_table(name)))
                     .cloned(),
             );
             match page.last_evaluated_table_name() {
@@ -311,6 +320,11 @@ impl Discovery {
                 self.changed |= self.listed.insert(series, now + OPERATION_S).is_none();
             }
         }
+    }
+
+    /// Something else that is polled has come or gone.
+    pub fn note(&mut self, changed: bool) {
+        self.changed |= changed;
     }
 
     /// Everything to poll; `None` where that is what it was at the last call.

@@ -94,7 +94,7 @@ impl Following {
             .as_mut()
             .filter(|_| is_allowed(&self.denied, HOT_KEYS, now))
         {
-            let wanted = |table: &str| config.tables.take(table);
+            let wanted = |table: &str| config.resources.take(table);
             let result = hot_keys.refresh(clients, &self.state, wanted, now).await;
             settle(&mut self.denied, HOT_KEYS, result, now, &mut failures);
         }

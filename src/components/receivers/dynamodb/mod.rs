@@ -18,6 +18,7 @@ mod series;
 mod signals;
 mod source;
 mod tables;
+mod usage;
 
 #[cfg(test)]
 #[cfg(feature = "simulator")]
@@ -27,7 +28,9 @@ use std::sync::Arc;
 
 use self::config::Config;
 use self::source::Tables;
+use crate::aws::AccessSettings;
 use crate::aws::cloudwatch::engine;
+use crate::aws::permission::{GET_METRIC_DATA, GET_RESOURCES, LIST_METRICS, Permission};
 use crate::component::{
     BoxFuture, BuildContext, ComponentKind, Factory, NothingToStop, Outlets, Plan, ReceiverPlan, Running, Stability,
     StartError,
@@ -71,16 +74,39 @@ impl Factory for DynamoDbFactory {
     }
 }
 
-/// The IAM actions of the receiver as it is built, with the resources they are for.
-pub const IAM_ACTIONS: &[(&str, &[&str], &str)] = &[
-    (
-        "CloudWatch",
-        &["cloudwatch:GetMetricData", "cloudwatch:ListMetrics"],
-        "*",
-    ),
-    ("Discovery", &["dynamodb:ListTables", "dynamodb:DescribeLimits"], "*"),
-    ("Tables", &["dynamodb:DescribeTable"], "arn:aws:dynamodb:*:*:table/*"),
-];
+/// What a configuration asks of AWS; `None`: it is not accepted.
+pub fn permissions(section: &Section) -> Option<(AccessSettings, Vec<Permission>)> {
+    let config = config::check(section)?;
+    let mut permissions = vec![
+        GET_METRIC_DATA,
+        LIST_METRICS,
+        Permission::on_all("Discovery", "dynamodb:ListTables"),
+        Permission::on_all("Discovery", "dynamodb:DescribeLimits"),
+        Permission {
+            sid: "Tables",
+            action: "dynamodb:DescribeTable",
+            resource: "arn:aws:dynamodb:*:*:table/*".into(),
+        },
+    ];
+    if config.hot_keys.is_some() {
+        permissions.push(Permission::on_all("HotKeys", "cloudwatch:GetInsightRuleReport"));
+        permissions.push(Permission::on_all("HotKeys", "dynamodb:DescribeContributorInsights"));
+        permissions.push(Permission::on_all("HotKeys", "dynamodb:ListContributorInsights"));
+    }
+    for collection in config
+        .item_collections
+        .iter()
+        .filter(|collection| !collection.query.is_empty())
+    {
+        permissions.push(Permission {
+            sid: "CollectionQuery",
+            action: "dynamodb:Query",
+            resource: format!("arn:aws:dynamodb:*:*:table/{}", collection.table).into(),
+        });
+    }
+    permissions.extend(config.reads_tags().then_some(GET_RESOURCES));
+    Some((config.engine.access.clone(), permissions))
+}
 
 struct DynamoDbPlan {
     config: Arc<Config>,

@@ -6,9 +6,13 @@ use super::clients::Clients;
 use super::config::Config;
 use super::discovery::Discovery;
 use super::follow::Following;
+use super::usage;
 use crate::aws::Failure;
+use crate::aws::cloudwatch::listing::Listing;
+use crate::aws::cloudwatch::tagged::Tagged;
 use crate::aws::cloudwatch::{
-    ACCOUNT, Blueprint, Builder, Desk, Resource, Schedule, Settings, Settled, Source, Tracks, Uniform, Want, Watched,
+    ACCOUNT, Blueprint, Builder, Desk, Names, Resource, Schedule, Settings, Settled, Source, Tracks, Uniform, Want,
+    Watched,
 };
 use crate::component::BoxFuture;
 
@@ -28,6 +32,9 @@ impl Blueprint for Tables {
             clients: Clients::new(desk),
             discovery: Discovery::default(),
             following: Following::new(&self.config, desk),
+            tags: Tagged::new(desk, &self.config, vec!["dynamodb:table"]),
+            usage: usage::listing(desk),
+            names: Names::default(),
         })
     }
 
@@ -44,17 +51,34 @@ struct TableSource {
     clients: Clients,
     discovery: Discovery,
     following: Following,
+    tags: Tagged,
+    usage: Listing,
+    names: Names,
 }
 
 impl Source for TableSource {
     fn renew(&mut self, desk: &Desk) {
         self.clients.renew(desk);
+        self.tags.renew(desk);
+        self.usage.renew(desk);
     }
 
     fn discover(&mut self, now: i64) -> BoxFuture<'_, Vec<Failure>> {
         Box::pin(async move {
-            let mut failures = self.discovery.refresh(&self.clients, &self.config, now).await;
+            let mut failures: Vec<Failure> = self.tags.refresh(now).await.into_iter().collect();
+            let tables = self
+                .discovery
+                .refresh(&self.clients, &self.config, &self.tags, now)
+                .await;
+            // What ails AWS ails the next call too.
+            let passing = tables.iter().any(Failure::is_transient);
+            failures.extend(tables);
             failures.extend(self.following.refresh(&self.clients, &self.discovery, now).await);
+            if !passing {
+                let (changed, failed) = self.usage.refresh(now).await;
+                self.discovery.note(changed);
+                failures.extend(failed);
+            }
             failures
         })
     }
@@ -62,11 +86,15 @@ impl Source for TableSource {
     fn denied(&self) -> Vec<String> {
         let mut denied = self.discovery.denied();
         denied.extend(self.following.denied());
+        denied.extend(self.tags.denied());
+        // The discovery of tables lists metrics too and names that permission.
         denied
     }
 
     fn wants(&mut self) -> Option<Vec<Want>> {
-        self.discovery.wants_if_changed(&self.config)
+        let mut wants = self.discovery.wants_if_changed(&self.config)?;
+        wants.extend(usage::wants(&self.usage, &self.config, &mut self.names));
+        Some(wants)
     }
 
     fn watched(&self) -> Vec<Watched> {
@@ -87,6 +115,7 @@ impl Source for TableSource {
         ];
         if resource != ACCOUNT {
             attributes.push(("cloud.resource_id".to_owned(), resource.to_owned()));
+            attributes.extend(self.tags.attributes(resource));
         }
         attributes.push(("db.system.name".to_owned(), "aws.dynamodb".to_owned()));
         Resource { attributes }

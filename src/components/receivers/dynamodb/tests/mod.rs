@@ -20,6 +20,7 @@ use crate::pdata::{Batch, Decoded};
 use crate::simulator::{Fault, FaultKind, Lag, Scenario, Served, Simulator, Statistic, VirtualClock};
 
 mod access;
+mod catalogue;
 mod derived;
 mod output;
 mod restart;
@@ -350,7 +351,11 @@ impl Bench {
         let world = self.simulator.world();
         let points = self.sink.points.lock().unwrap();
         let mut result = Comparison::default();
-        for series in world.series().iter().filter(|series| wanted(&series.metric)) {
+        let own = world
+            .series()
+            .iter()
+            .filter(|series| series.namespace == "AWS/DynamoDB");
+        for series in own.filter(|series| wanted(&series.metric)) {
             let table = series.dimensions.iter().find(|(name, _)| name == "TableName");
             let resource = table.map_or(String::new(), |(_, table)| {
                 format!("arn:aws:dynamodb:{}:{}:table/{table}", series.region, series.account)
