@@ -15,6 +15,11 @@ pub struct Limits {
 
 impl Limits {
     pub const GET_METRIC_DATA: Self = Self { start: 5.0, max: 25.0 };
+    /// Points of GetMetricData, half of what AWS allows.
+    pub const POINTS: Self = Self {
+        start: 90_000.0,
+        max: 90_000.0,
+    };
     pub const LIST_METRICS: Self = Self { start: 2.0, max: 10.0 };
     /// ListTables and DescribeTable.
     pub const DESCRIBE: Self = Self { start: 5.0, max: 10.0 };
@@ -103,6 +108,11 @@ impl Bucket {
 
     /// Takes a token, or says how long to wait before asking again.
     pub fn try_take(&self, now: UnixNanos) -> Result<(), Duration> {
+        self.try_take_many(1.0, now)
+    }
+
+    /// Takes many at once. What is more than a second's worth is taken on credit: the next ones wait for it.
+    pub fn try_take_many(&self, tokens: f64, now: UnixNanos) -> Result<(), Duration> {
         let now = seconds(now);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if now < state.closed_until {
@@ -115,13 +125,21 @@ impl Bucket {
         let burst = state.rate.max(1.0);
         state.tokens = (state.tokens + (now - state.at).max(0.0) * state.rate).min(burst);
         state.at = now;
-        if state.tokens >= 1.0 {
-            state.tokens -= 1.0;
+        let needed = tokens.min(burst);
+        if state.tokens >= needed {
+            state.tokens -= tokens;
             return Ok(());
         }
-        let missing = 1.0 - state.tokens;
+        let missing = needed - state.tokens;
         // A whole nanosecond at least: rounding must not wake the waiter too early for ever.
         Err(Duration::from_secs_f64(missing / state.rate) + Duration::from_nanos(1_000))
+    }
+
+    /// Waits for many tokens.
+    pub async fn take_many(&self, tokens: f64, clock: &dyn Clock) {
+        while let Err(wait) = self.try_take_many(tokens, clock.now()) {
+            clock.sleep(wait).await;
+        }
     }
 
     /// Waits for a token.
@@ -162,6 +180,15 @@ mod tests {
             let _ = bucket.try_take(at(f64::from(step) * 10.0 + 1.0));
         }
         assert_eq!(bucket.rate(), 10.0);
+    }
+
+    #[test]
+    fn what_is_more_than_a_second_s_worth_is_taken_on_credit() {
+        let bucket = Bucket::new(Limits::POINTS, at(0.0));
+        assert!(bucket.try_take_many(100_800.0, at(0.0)).is_ok());
+        let wait = bucket.try_take_many(100_800.0, at(0.0)).unwrap_err();
+        assert!((1.1..1.2).contains(&wait.as_secs_f64()), "{wait:?}");
+        assert!(bucket.try_take_many(100_800.0, at(1.2)).is_ok());
     }
 
     #[test]

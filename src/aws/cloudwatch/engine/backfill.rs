@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::Shard;
+use super::poll::{full_jitter, random_unit};
 use super::telemetry::USD_PER_METRIC;
 use crate::aws::cloudwatch::engine::deliver::BATCH;
 use crate::aws::cloudwatch::fetch::Outcome;
@@ -12,6 +13,8 @@ use crate::aws::cloudwatch::history::{Answer, Why};
 use crate::aws::cloudwatch::plan::{MAX_POINTS, MAX_QUERIES, Request};
 use crate::aws::cloudwatch::tracks::{Settled, Track};
 
+/// So many failures in a round, and the gaps wait for the next one.
+const FAILURES: u32 = 5;
 /// Of the rate.
 const SHARE: f64 = 0.2;
 const DAY: i64 = 86_400;
@@ -82,14 +85,14 @@ impl Shard {
         }
         let budget = self.get_metric_data.rate() * self.schedule.tick() as f64 * SHARE;
         let began = self.now();
-        let mut skip = 0;
+        let (mut skip, mut failures) = (0, 0);
         for _ in 0..(budget as usize).max(1) {
             let (request, series) = self.next_backfill(skip);
             if series == 0 || self.now() - began >= self.schedule.tick() {
                 break;
             }
             let fetched = self.ask(&request).await;
-            let failed = fetched.failure.is_some();
+            let failure = fetched.failure;
             let mut closed = 0;
             for (position, outcome) in request.series.iter().zip(fetched.outcomes) {
                 match outcome {
@@ -102,10 +105,16 @@ impl Shard {
                 }
             }
             self.deliver_backfilled().await?;
-            // What was not answered is passed by in this round.
-            skip += series - closed;
-            if failed {
-                break;
+            match failure {
+                // What was not answered is passed by in this round.
+                None => skip += series - closed,
+                // The rate has been lowered already: without another try a tight limit would starve the gaps.
+                Some(failure) if failure.is_transient() && failures < FAILURES => {
+                    let pause = full_jitter(failures, random_unit());
+                    self.context.clock.sleep(pause).await;
+                    failures += 1;
+                }
+                Some(_) => break,
             }
         }
         self.tell_remaining();

@@ -109,6 +109,9 @@ impl Shard {
             }
         }
         debug_assert_eq!(wants.len(), request.series.len(), "positions stay during a round");
+        let queries: usize = wants.iter().map(|want| want.shape.statistics.len()).sum();
+        let points = (request.to - request.from) / request.period.max(1) * queries as i64;
+        self.points.take_many(points as f64, self.context.clock.as_ref()).await;
         let line = Line {
             client: &self.client,
             calls: &self.get_metric_data,
@@ -156,7 +159,7 @@ fn left_over(request: &Request, fetched: &Fetched) -> Request {
 }
 
 /// A pause between nothing and a limit that doubles with every failure; `chance` is between 0 and 1.
-fn full_jitter(failures: u32, chance: f64) -> Duration {
+pub(super) fn full_jitter(failures: u32, chance: f64) -> Duration {
     let limit = FIRST_PAUSE
         .saturating_mul(2u32.saturating_pow(failures))
         .min(LONGEST_PAUSE);
@@ -164,7 +167,7 @@ fn full_jitter(failures: u32, chance: f64) -> Duration {
 }
 
 /// Between 0 and 1. Spreads retries; needs no quality beyond differing between agents.
-fn random_unit() -> f64 {
+pub(super) fn random_unit() -> f64 {
     let bits = RandomState::new().hash_one(0u8);
     (bits >> 11) as f64 / (1u64 << 53) as f64
 }

@@ -13,7 +13,7 @@ use super::{Blueprint, Desk, Health, Settings, Source, StartFrom};
 use crate::aws::cloudwatch::cursors::Cursors;
 use crate::aws::cloudwatch::schedule::Schedule;
 use crate::aws::cloudwatch::tracks::{Judging, Tracks};
-use crate::aws::rate::Limits;
+use crate::aws::rate::{Bucket, Limits, Rates};
 use crate::aws::{Access, Calls, Failure, Place};
 use crate::component::{BuildContext, Outlet, ReceiverCounts, with_state};
 
@@ -41,6 +41,8 @@ pub struct Shard {
     pub(super) desk: Desk,
     pub(super) client: aws_sdk_cloudwatch::Client,
     pub(super) get_metric_data: Calls,
+    /// Points a second, over everybody who asks here.
+    pub(super) points: Arc<Bucket>,
     pub(super) source: Box<dyn Source>,
     pub(super) schedule: Box<dyn Schedule>,
     pub(super) tracks: Tracks,
@@ -111,6 +113,12 @@ impl Shard {
         let mut shard = Self {
             client: desk.access.cloudwatch(&desk.sdk),
             get_metric_data: desk.calls("GetMetricData", "cloudwatch:GetMetricData", Limits::GET_METRIC_DATA),
+            points: context.commons.get::<Rates>().bucket(
+                (&desk.account, &desk.region),
+                "GetMetricData points",
+                Limits::POINTS,
+                context.clock.now(),
+            ),
             source: blueprint.source(&desk),
             schedule: blueprint.schedule(&desk),
             tracks: Tracks::new(judging(settings, now, None), settings.cumulative),
