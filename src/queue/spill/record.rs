@@ -1,7 +1,7 @@
 //! The file of a spill: a head and records, each with checksums, so that damage costs only what it hit.
 //!
 //! Head (32 bytes): magic, version, total items, checksum. Record: header (48 bytes) with a checksum of its own, then
-//! exporter id, origin, payload, and a checksum over these. All numbers little endian. Checksums are xxh3 seeded from
+//! exporter id, origin, payload, and a checksum over all of it. All numbers little endian. Checksums are xxh3 seeded from
 //! the file's name, which holds a random part: a payload cannot contain a record that passes for one of the file.
 
 use std::sync::Arc;
@@ -135,13 +135,13 @@ pub fn encode(seed: Seed, id: &str, items_before: u64, batch: &Batch) -> Vec<u8>
         payload_len: parts.iter().map(|part| part.len() as u64).sum(),
     };
     let mut record = header.encode(seed);
-    let body_start = record.len();
     record.extend_from_slice(id.as_bytes());
     record.extend_from_slice(&origin);
     for part in &parts {
         record.extend_from_slice(part);
     }
-    let checksum = seed.checksum(&record[body_start..]);
+    // Over the header too: a body that damage put behind another record's header is not that record.
+    let checksum = seed.checksum(&record);
     record.extend_from_slice(&checksum);
     record
 }
@@ -149,7 +149,8 @@ pub fn encode(seed: Seed, id: &str, items_before: u64, batch: &Batch) -> Vec<u8>
 /// The batch of a record; `None` where the body is damaged or belongs to another exporter.
 pub fn decode_body(seed: Seed, header: &Header, id: &str, body: Bytes) -> Option<Batch> {
     let content_len = body.len().checked_sub(CHECKSUM_LEN)?;
-    if body[content_len..] != seed.checksum(&body[..content_len]) {
+    let record = [&header.encode(seed), &body[..content_len]].concat();
+    if body[content_len..] != seed.checksum(&record) {
         return None;
     }
     let id_end = header.id_len as usize;

@@ -307,6 +307,27 @@ proptest! {
 }
 
 #[test]
+fn a_body_behind_the_header_of_another_record_is_not_that_record() {
+    let fs = FakeFs::default();
+    let batches = [spans(0..2), spans(2..4), spans(4..6)];
+    spill(&fs).store(&batches, None).unwrap();
+    let path = fs.files()[0].0.clone();
+    fs.damage(&path, |bytes| {
+        // The first body and the second header stand there twice: the second header then has the first body behind it.
+        let record = (bytes.len() - record::HEAD_LEN) / batches.len();
+        let from = record::HEAD_LEN + record::HEADER_LEN;
+        apply(
+            &Damage::Double {
+                at: from as u16,
+                len: record as u16,
+            },
+            bytes,
+        );
+    });
+    assert_eq!(drain(&spill(&fs)), (vec![0, 1, 2, 3, 4, 5], 0));
+}
+
+#[test]
 fn the_spill_directory_is_the_first_that_can_be_written_and_depends_on_the_uris() {
     let temp = tempfile::tempdir().unwrap();
     let base = temp.path().to_str().unwrap().to_owned();
