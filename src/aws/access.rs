@@ -74,6 +74,7 @@ pub struct EndpointSettings {
     pub sagemaker: String,
     pub sts: String,
     pub tagging: String,
+    pub xray: String,
 }
 
 /// `credentials`: static keys, for tests and for endpoints that are not AWS.
@@ -272,6 +273,11 @@ impl Access {
         };
         let endpoint = if own.is_empty() { &self.settings.endpoint } else { own };
         JsonClient::new(service, config, endpoint, SdkTime(Arc::clone(&self.time)))
+    }
+
+    /// The configuration of an X-Ray client, to which a caller may add.
+    pub fn xray(&self, config: &SdkConfig) -> aws_sdk_xray::config::Builder {
+        aws_sdk_xray::config::Builder::from(&self.with_endpoint(config.clone(), &self.settings.endpoints.xray))
     }
 
     /// An STS client.

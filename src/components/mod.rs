@@ -23,6 +23,8 @@ pub const REGISTRY: &[&dyn Factory] = &[
     #[cfg(feature = "aws")]
     &receivers::sagemaker::SageMakerFactory,
     &receivers::otlp::OtlpFactory,
+    #[cfg(feature = "aws")]
+    &receivers::xray::XRayFactory,
     // processors
     &processors::attributes::AttributesFactory,
     &processors::batch::BatchFactory,

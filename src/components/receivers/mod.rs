@@ -12,3 +12,5 @@ pub mod nop;
 pub mod otlp;
 #[cfg(feature = "aws")]
 pub mod sagemaker;
+#[cfg(feature = "aws")]
+pub mod xray;

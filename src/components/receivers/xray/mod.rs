@@ -1,0 +1,202 @@
+//! Receiver `xray`: traces that are in AWS X-Ray, read by its API, as OTLP spans.
+//!
+//! Segments of API Gateway, Step Functions and Lambda's front exist only in X-Ray. Windows of changes are read one after
+//! the other; what has been handed on is remembered for a week, so that every span is given once, late ones too. The
+//! cursor moves when the pipeline has taken a window.
+
+mod budget;
+mod clients;
+mod config;
+mod emit;
+mod fetch;
+mod listing;
+mod seen;
+mod shard;
+mod signals;
+mod state;
+mod telemetry;
+mod windows;
+
+#[cfg(test)]
+#[cfg(feature = "simulator")]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::config::Config;
+use self::shard::{Health, Shard, Shared};
+use crate::aws::Access;
+use crate::component::{
+    BoxFuture, BuildContext, ComponentKind, Deadline, Factory, Outlets, Plan, ReceiverPlan, Running, Stability,
+    StartError,
+};
+use crate::config::Section;
+use crate::pdata::Signal;
+
+/// The registry's entry.
+pub struct XRayFactory;
+
+impl Factory for XRayFactory {
+    fn kind(&self) -> ComponentKind {
+        ComponentKind::Receiver
+    }
+
+    fn type_name(&self) -> &'static str {
+        "xray"
+    }
+
+    fn signals(&self) -> &'static [Signal] {
+        &[Signal::Traces, Signal::Metrics]
+    }
+
+    fn stability(&self) -> Stability {
+        Stability::Alpha
+    }
+
+    fn summary(&self) -> &'static str {
+        "Traces read from AWS X-Ray; its service graph and sampling as metrics."
+    }
+
+    fn example(&self) -> &'static str {
+        include_str!("example.yaml")
+    }
+
+    fn check(&self, section: &Section) -> Option<Plan> {
+        let config = config::check(section)?;
+        Some(Plan::Receiver(Box::new(XRayPlan {
+            config: Arc::new(config),
+        })))
+    }
+}
+
+/// The IAM actions of the receiver, with the resources they are for: reading traces knows none.
+pub const IAM_ACTIONS: &[(&str, &[&str], &str)] = &[
+    (
+        "XRay",
+        &[
+            "xray:GetTraceSummaries",
+            "xray:BatchGetTraces",
+            "xray:GetTraceSegmentDestination",
+            "xray:GetIndexingRules",
+            "xray:StartTraceRetrieval",
+            "xray:ListRetrievedTraces",
+            "xray:CancelTraceRetrieval",
+        ],
+        "*",
+    ),
+    (
+        "XRaySignals",
+        &[
+            "xray:GetServiceGraph",
+            "xray:GetSamplingRules",
+            "xray:GetSamplingStatisticSummaries",
+        ],
+        "*",
+    ),
+];
+
+struct XRayPlan {
+    config: Arc<Config>,
+}
+
+impl ReceiverPlan for XRayPlan {
+    fn start(&self, context: BuildContext, next: Outlets) -> BoxFuture<'_, Result<Arc<dyn Running>, StartError>> {
+        let config = Arc::clone(&self.config);
+        Box::pin(async move {
+            let receiver = Receiver {
+                quit: CancellationToken::new(),
+                tasks: TaskTracker::new(),
+            };
+            let shared = Shared {
+                config,
+                health: Arc::new(Health::new(context.clone())),
+                context,
+                outlets: next,
+            };
+            let (quit, tasks) = (receiver.quit.clone(), receiver.tasks.clone());
+            let stop = shared.context.stop.clone();
+            receiver.tasks.spawn(async move {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = open_shards(shared, quit, tasks) => {}
+                }
+            });
+            let running: Arc<dyn Running> = Arc::new(receiver);
+            Ok(running)
+        })
+    }
+}
+
+/// How long to wait for a region to appear, or for a state file that cannot be opened.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// In the background, because asking for regions and credentials takes time.
+async fn open_shards(shared: Shared, quit: CancellationToken, tasks: TaskTracker) {
+    let context = shared.context.clone();
+    let (access, places) = loop {
+        let loading = Access::load(shared.config.access.clone(), Arc::clone(&context.clock));
+        let access = tokio::select! {
+            () = quit.cancelled() => return,
+            access = loading => access,
+        };
+        let places = access.places();
+        if !places.is_empty() {
+            break (Arc::new(access), places);
+        }
+        let trouble = "no region: set `regions`, AWS_REGION or a profile";
+        tracing::warn!(receiver = %context.id, "{trouble}; trying on");
+        shared.health.report("regions", Some(trouble.to_owned()));
+        tokio::select! {
+            () = quit.cancelled() => return,
+            () = context.clock.sleep(RETRY) => {}
+        }
+    };
+    shared.health.report("regions", None);
+    for place in places {
+        let (shared, access, quit) = (shared.clone(), Arc::clone(&access), quit.clone());
+        tasks.spawn(async move {
+            let stop = shared.context.stop.clone();
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = run_shard(shared, access, place, quit) => {}
+            }
+        });
+    }
+}
+
+async fn run_shard(shared: Shared, access: Arc<Access>, place: crate::aws::Place, quit: CancellationToken) {
+    loop {
+        let opened = Shard::open(shared.clone(), Arc::clone(&access), place.clone(), quit.clone()).await;
+        match opened {
+            Ok(shard) => return shard.run().await,
+            Err(error) => {
+                tracing::error!(receiver = %shared.context.id, region = %place.region, trouble = %error,
+                    "the state cannot be opened; nothing is read, trying on");
+                shared.health.report(&place.name(), Some(error.to_string()));
+            }
+        }
+        tokio::select! {
+            () = quit.cancelled() => return,
+            () = shared.context.clock.sleep(RETRY) => {}
+        }
+    }
+}
+
+struct Receiver {
+    quit: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Running for Receiver {
+    fn stop(&self, deadline: Deadline) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.quit.cancel();
+            self.tasks.close();
+            let _ = tokio::time::timeout(deadline.remaining(), self.tasks.wait()).await;
+        })
+    }
+}
