@@ -38,6 +38,7 @@ const READERS: &[(&str, Reader)] = &[
     ("awscloudwatch", receivers::awscloudwatch::permissions),
     ("dynamodb", receivers::dynamodb::permissions),
     ("sagemaker", receivers::sagemaker::permissions),
+    ("xray", receivers::xray::permissions),
 ];
 
 /// The policy for the AWS receivers of a configuration; `None` where it uses none that is accepted.
@@ -106,6 +107,23 @@ mod tests {
         assert_eq!(of("HotKeys")["Action"][0], "cloudwatch:GetInsightRuleReport");
         assert_eq!(of("CollectionQuery")["Action"], "dynamodb:Query");
         assert_eq!(of("CollectionQuery")["Resource"], "arn:aws:dynamodb:*:*:table/runs");
+    }
+
+    #[test]
+    fn every_receiver_adds_its_own_actions() {
+        let text = "receivers: {xray: {role_arn: \"arn:aws:iam::444455556666:role/r\", service_graph: {enabled: true}}, dynamodb: }";
+        let policy = iam_policy(&document(text)).unwrap();
+        let statements = policy["Statement"].as_array().unwrap();
+        let sids: Vec<&str> = statements
+            .iter()
+            .filter_map(|statement| statement["Sid"].as_str())
+            .collect();
+        assert!(
+            sids.contains(&"XRaySignals") && sids.contains(&"CloudWatch") && sids.contains(&"Accounts"),
+            "{sids:?}"
+        );
+        let only: Json = serde_json::from_str(include_str!("../../deploy/iam/xray.json")).unwrap();
+        assert_eq!(iam_policy(&document("receivers: {xray: }")), Some(only));
     }
 
     #[test]

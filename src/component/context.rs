@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{BoxFuture, Commons, Instruments, MemoryState, StateStore, StatusBoard};
+use super::{Authenticators, BoxFuture, Commons, Instruments, MemoryState, StateStore, StatusBoard};
 use crate::pdata::MemoryBudget;
 
 /// The kinds of component.
@@ -176,6 +176,8 @@ pub struct BuildContext {
     pub memory: MemoryBudget,
     /// How long admission may wait for memory before it refuses.
     pub admission_wait: Duration,
+    /// Extensions that prove who sends a request.
+    pub authenticators: Authenticators,
     /// Readiness and component states, for health, zpages and admin.
     pub status: StatusBoard,
     /// Cancelled when the component must end at once (the drain deadline has passed).
@@ -196,6 +198,7 @@ impl BuildContext {
             spill_dir: None,
             memory: MemoryBudget::unlimited(),
             admission_wait: Duration::from_millis(100),
+            authenticators: Authenticators::default(),
             status: StatusBoard::default(),
             stop: CancellationToken::new(),
         }

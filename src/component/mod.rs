@@ -5,6 +5,7 @@
 //! checks a configuration section and answers with a [`Plan`]; the graph builds the plan later. `check` opens no socket
 //! and creates nothing.
 
+mod auth;
 mod commons;
 pub mod console;
 mod context;
@@ -18,6 +19,7 @@ mod refused;
 mod state;
 mod status;
 
+pub use auth::{Authenticators, ClientAuth, NamedAuth, Outgoing};
 pub use commons::Commons;
 pub use context::{BuildContext, Clock, ComponentId, ComponentKind, Deadline, StartError, SystemClock, UnixNanos};
 pub use custody::{Custody, Offered, Removed};

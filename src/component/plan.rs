@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{BoxFuture, BuildContext, ComponentKind, Delivery, Outlet, Outlets, Processor, Running, Stage, StartError};
+use super::{
+    BoxFuture, BuildContext, ComponentId, ComponentKind, Delivery, Outlet, Outlets, Processor, Running, Stage,
+    StartError,
+};
 use crate::config::Section;
 use crate::pdata::Signal;
 
@@ -96,6 +99,10 @@ pub struct BuiltExporter {
 pub trait ExporterPlan: Send + Sync {
     /// Queue, retry and timeout in front of the far end; carried out by `queue`.
     fn delivery(&self) -> Delivery;
+    /// The extension that `auth::authenticator` names.
+    fn authenticator(&self) -> Option<&ComponentId> {
+        None
+    }
     /// The far end, shared by the pipelines of all signals. Called inside the runtime; does not wait for the peer.
     fn build(&self, context: BuildContext) -> Result<BuiltExporter, StartError>;
 }
@@ -118,6 +125,10 @@ pub trait ConnectorPlan: Send + Sync {
 
 /// Starts an extension.
 pub trait ExtensionPlan: Send + Sync {
+    /// It can be named by `auth::authenticator` of an exporter: it registers itself when it starts.
+    fn authenticates(&self) -> bool {
+        false
+    }
     /// Returns once it serves.
     fn start(&self, context: BuildContext) -> BoxFuture<'_, Result<Arc<dyn Running>, StartError>>;
 }

@@ -47,5 +47,7 @@ pub const REGISTRY: &[&dyn Factory] = &[
     &connectors::forward::ForwardFactory,
     // extensions
     &extensions::health_check::HealthCheckFactory,
+    #[cfg(feature = "aws")]
+    &extensions::sigv4auth::SigV4AuthFactory,
     &extensions::zpages::ZpagesFactory,
 ];

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::component::{
-    BuildContext, Clock, Commons, ComponentId, ComponentKind, Instruments, MemoryState, Registry, StateStore,
-    StatusBoard, SystemClock,
+    Authenticators, BuildContext, Clock, Commons, ComponentId, ComponentKind, Instruments, MemoryState, Registry,
+    StateStore, StatusBoard, SystemClock,
 };
 use crate::pdata::MemoryBudget;
 
@@ -24,6 +24,7 @@ pub struct Host {
     pub memory: MemoryBudget,
     pub admission_wait: Duration,
     pub status: StatusBoard,
+    pub authenticators: Authenticators,
     /// Stages make spans of the agent's own; without it none is made.
     pub traced: bool,
 }
@@ -41,6 +42,7 @@ impl Default for Host {
             memory: MemoryBudget::unlimited(),
             admission_wait: Duration::from_millis(100),
             status: StatusBoard::default(),
+            authenticators: Authenticators::default(),
             traced: false,
         }
     }
@@ -61,6 +63,7 @@ impl Host {
             memory: self.memory.clone(),
             admission_wait: self.admission_wait,
             status: self.status.clone(),
+            authenticators: self.authenticators.clone(),
             stop: CancellationToken::new(),
         }
     }

@@ -179,11 +179,9 @@ impl Simulator {
     ///
     /// # Errors
     /// An unreadable command.
-    pub fn command_xray(&self, command: &str) -> Result<(), String> {
+    pub fn command_xray(&self, command: &str) -> Result<serde_json::Value, String> {
         let world = self.world();
-        self.xray
-            .control(&world.scenario, self.now_s(), command.as_bytes())
-            .map(drop)
+        self.xray.control(&world.scenario, self.now_s(), command.as_bytes())
     }
 
     /// Simulated unix seconds.

@@ -25,10 +25,12 @@ pub fn banner(facts: &Facts<'_>) -> String {
     let mut text = format!("{BOLD}Radiosonde demo{PLAIN}\n\n");
     let _ = write!(
         text,
-        "  Simulated  an AWS account with four DynamoDB tables and a SageMaker endpoint ({aws}). Its time began\n\
-         \x20            a day ago and {}. Times below are its, in UTC.\n\
+        "  Simulated  an AWS account with four DynamoDB tables, a SageMaker endpoint and an application traced by\n\
+         \x20            X-Ray ({aws}). Its time began a day ago and\n\
+         \x20            {}. Times below are its, in UTC.\n\
          \x20 Real       all that reads it: CloudWatch, DynamoDB and SageMaker are asked, a pipeline filters out the\n\
-         \x20            table `settings`, an alert watches for refused writes, an exporter prints the lines below.\n",
+         \x20            table `settings`, an alert watches for refused writes, an exporter prints the lines below;\n\
+         \x20            X-Ray is polled, and of its traces the requests that failed are shown.\n",
         pace(facts.rate)
     );
     for exporter in facts.exporters {

@@ -35,7 +35,7 @@ pub fn overlay(aws: &str, ports: Ports, exporters: &[String]) -> Result<String, 
         all.join(", ")
     };
     let mut text = format!(
-        "receivers:\n  dynamodb: {{endpoint: \"{aws}\"}}\n  sagemaker: {{endpoint: \"{aws}\"}}\n  otlp:\n    protocols:\n      \
+        "receivers:\n  dynamodb: {{endpoint: \"{aws}\"}}\n  sagemaker: {{endpoint: \"{aws}\"}}\n  xray: {{endpoint: \"{aws}\"}}\n  otlp:\n    protocols:\n      \
          grpc: {{endpoint: \"127.0.0.1:{grpc}\"}}\n      http: {{endpoint: \"127.0.0.1:{http}\"}}\n"
     );
     if !names.is_empty() {
@@ -43,6 +43,12 @@ pub fn overlay(aws: &str, ports: Ports, exporters: &[String]) -> Result<String, 
         for pipeline in ["metrics/dynamodb", "metrics/sagemaker"] {
             let _ = writeln!(text, "    {pipeline}: {{exporters: [{}]}}", list("terminal"));
         }
+        // All of the application's traces, not only those that are shown.
+        let _ = writeln!(
+            text,
+            "    traces/application: {{receivers: [xray], exporters: [{}]}}",
+            names.join(", ")
+        );
         for pipeline in ["traces", "metrics", "logs"] {
             let _ = writeln!(text, "    {pipeline}: {{exporters: [{}]}}", list("debug"));
         }

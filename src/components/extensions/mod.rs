@@ -2,4 +2,6 @@
 
 pub mod health_check;
 mod http_config;
+#[cfg(feature = "aws")]
+pub mod sigv4auth;
 pub mod zpages;

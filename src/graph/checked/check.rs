@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::names::{self, Found};
 use super::pipelines::{Reader, read_extensions};
 use super::{Checked, CheckedComponent, id};
-use crate::component::{ComponentId, ComponentKind, Factory};
+use crate::component::{ComponentId, ComponentKind, Factory, Plan};
 use crate::config::{Document, Problems, Section, ServiceConfig};
 
 /// Accepted without effect: its work is done by `memory`.
@@ -45,6 +45,7 @@ pub fn check(document: &Document, registry: &[&dyn Factory]) -> Result<Checked, 
         }
         None => root.error("the key \"service\" with its pipelines is missing"),
     }
+    check_authenticators(&declared, &checked);
     root.report_untaken();
     let problems = document.problems();
     if problems.has_errors() {
@@ -131,6 +132,32 @@ fn refuse_ambiguous_connectors(declared: &[Declared<'_>]) {
             let message = format!("the {what} \"{id}\" has the same id; give one of them another name");
             connector.section.error_on_key(message);
         }
+    }
+}
+
+/// `auth::authenticator` names an extension that runs and can prove something.
+fn check_authenticators(declared: &[Declared<'_>], checked: &Checked) {
+    for entry in declared {
+        let Some(Plan::Exporter(plan)) = entry.component.as_ref().map(|component| &component.plan) else {
+            continue;
+        };
+        let Some(id) = plan.authenticator() else { continue };
+        let extension = declared
+            .iter()
+            .find(|entry| entry.kind == ComponentKind::Extension && entry.id == *id);
+        let message = match extension.map(|extension| extension.component.as_ref().map(|found| &found.plan)) {
+            None => format!("there is no extension \"{id}\""),
+            // Its own section says what is wrong with it.
+            Some(None) => continue,
+            Some(Some(Plan::Extension(plan))) if plan.authenticates() => {
+                if checked.extensions.contains(id) {
+                    continue;
+                }
+                format!("the extension \"{id}\" is not in service::extensions")
+            }
+            Some(Some(_)) => format!("the extension \"{id}\" is no authenticator"),
+        };
+        entry.section.error_at("auth::authenticator", message);
     }
 }
 

@@ -127,7 +127,7 @@ impl XRay {
         }
         Ok(json!({
             "documents": state.store.documents(), "telemetry_records": state.telemetry_records,
-            "otlp_spans": state.otlp_spans, "jobs": state.jobs.len(),
+            "otlp_spans": state.otlp_spans, "otlp_different": state.otlp_taken.len(), "jobs": state.jobs.len(),
             "destination": if state.destination.logs { "CloudWatchLogs" } else { "XRay" },
         }))
     }

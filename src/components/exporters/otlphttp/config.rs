@@ -8,7 +8,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::super::delivery_config;
-use crate::component::{Delivery, QueueSettings, RetrySettings};
+use crate::component::{ComponentId, Delivery, QueueSettings, RetrySettings};
 use crate::config::Section;
 use crate::config::types::{ByteSize, GoDuration, HeaderMap, Secret};
 use crate::net::client::proxy::{Proxy, ProxyRules};
@@ -17,7 +17,7 @@ use crate::net::tls::client::ClientTls;
 use crate::pdata::Signal;
 
 /// Keys of the Collector's HTTP client that are not built.
-const NOT_BUILT: [&str; 3] = ["auth", "middlewares", "cookies"];
+const NOT_BUILT: [&str; 2] = ["middlewares", "cookies"];
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -40,6 +40,7 @@ struct Keys {
     http2_read_idle_timeout: Option<GoDuration>,
     http2_ping_timeout: Option<GoDuration>,
     force_attempt_http2: Option<bool>,
+    split: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -84,6 +85,10 @@ pub struct Config {
     pub read_buffer: Option<usize>,
     pub write_buffer: Option<usize>,
     pub delivery: Delivery,
+    /// The extension that proves who we are.
+    pub auth: Option<ComponentId>,
+    /// Requests are cut to what AWS takes.
+    pub split_for_aws: bool,
 }
 
 /// Where proxies are named.
@@ -112,8 +117,12 @@ impl Config {
             let size = size.map_or(0, |size| size.0);
             usize::try_from(size).ok().filter(|size| *size > 0)
         };
+        let addresses = read_addresses(section, &keys)?;
+        let split_for_aws = read_split(section, &keys.split, &addresses);
         Some(Self {
-            addresses: read_addresses(section, &keys)?,
+            auth: read_auth(section),
+            split_for_aws,
+            addresses,
             encoding: read_encoding(section, &keys.encoding),
             compression: read_compression(section, keys.compression.as_deref()),
             tls: ClientTls::read(section),
@@ -129,7 +138,8 @@ impl Config {
                 given => some(given),
             },
             no_keepalive: keys.disable_keep_alives,
-            http2: keys.force_attempt_http2.unwrap_or(true),
+            // AWS' OTLP endpoints speak HTTP/1.1 only.
+            http2: keys.force_attempt_http2.unwrap_or(!split_for_aws),
             http2_ping_after: some(keys.http2_read_idle_timeout),
             // Go's default.
             http2_ping_timeout: some(keys.http2_ping_timeout).unwrap_or(Duration::from_secs(15)),
@@ -188,6 +198,40 @@ fn read_addresses(section: &Section, keys: &Keys) -> Option<[Option<Address>; 3]
         addresses[signal as usize] = address;
     }
     sound.then_some(addresses)
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct AuthKeys {
+    authenticator: String,
+}
+
+/// `auth: {authenticator: ID}`; whether there is such an extension is checked with the whole configuration.
+fn read_auth(section: &Section) -> Option<ComponentId> {
+    let auth = section.take("auth")?;
+    let id = auth.read::<AuthKeys>()?.authenticator;
+    if id.is_empty() {
+        auth.error_at("authenticator", "names no extension");
+        return None;
+    }
+    Some(ComponentId::new(&id))
+}
+
+fn read_split(section: &Section, text: &str, addresses: &[Option<Address>; 3]) -> bool {
+    let is_aws = |address: &Address| {
+        let host = address.uri.host().unwrap_or_default();
+        let known = host.starts_with("xray.") || host.starts_with("logs.");
+        known && (host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn"))
+    };
+    match text {
+        "" => addresses.iter().flatten().any(is_aws),
+        "none" => false,
+        "aws" => true,
+        other => {
+            section.error_at("split", format!("unknown split {other:?}; known are none and aws"));
+            false
+        }
+    }
 }
 
 fn read_url(section: &Section, key: &str, text: &str) -> Option<Address> {

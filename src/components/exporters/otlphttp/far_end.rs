@@ -9,7 +9,8 @@ use tonic::Code;
 
 use super::super::answer::Rejections;
 use super::config::{Address, Config, Encoding, ProxySource};
-use crate::component::{BoxFuture, BuildContext, Clock, Refused, Stage};
+use super::split::{Failed, Splitter};
+use crate::component::{BoxFuture, BuildContext, Clock, NamedAuth, Outgoing, Refused, Stage};
 use crate::net::client::chunks::gather;
 use crate::net::client::dial::Dialer;
 use crate::net::client::http::{Answer, HttpClient, HttpSettings};
@@ -28,6 +29,8 @@ pub struct FarEnd {
     compressor: Option<Compressor>,
     rejections: Rejections,
     clock: Arc<dyn Clock>,
+    auth: Option<NamedAuth>,
+    splitter: Option<Splitter>,
 }
 
 impl FarEnd {
@@ -71,6 +74,11 @@ impl FarEnd {
             compressor,
             rejections: Rejections::new(context),
             clock: Arc::clone(&context.clock),
+            auth: config
+                .auth
+                .clone()
+                .map(|id| NamedAuth::new(id, &context.authenticators)),
+            splitter: config.split_for_aws.then(|| Splitter::new(context)),
         })
     }
 
@@ -80,21 +88,49 @@ impl FarEnd {
     }
 
     async fn send(&self, batch: Batch) -> Result<(), Refused> {
+        match &self.splitter {
+            Some(splitter) => {
+                splitter
+                    .send(batch, self.clock.now(), |piece| self.attempt(piece))
+                    .await
+            }
+            None => self.send_one(batch).await,
+        }
+    }
+
+    async fn send_one(&self, batch: Batch) -> Result<(), Refused> {
+        self.attempt(batch).await.map_err(|failed| failed.refused)
+    }
+
+    /// One POST.
+    async fn attempt(&self, batch: Batch) -> Result<(), Failed> {
+        let before = |refused| Failed { refused, status: None };
         let signal = batch.signal();
         let Some((address, headers)) = &self.targets[signal as usize] else {
-            return Err(Refused::permanent(format!("no endpoint is configured for {signal}")));
+            let refused = Refused::permanent(format!("no endpoint is configured for {signal}"));
+            return Err(before(refused));
         };
         // Holds the memory permits until the data has left.
         let _origin = Arc::clone(batch.origin());
-        let (chunks, _permit) = self.body(batch).await?;
-        let answer = self
-            .client
-            .post(address.uri.clone(), headers.clone(), chunks)
-            .await
-            .map_err(|problem| {
-                Refused::retryable(format!("{}: {problem}", address.uri)).with_code(Code::Unavailable)
-            })?;
-        self.judge(signal, address, &answer)
+        let (chunks, _permit) = self.body(batch).await.map_err(before)?;
+        let mut headers = headers.clone();
+        if let Some(auth) = &self.auth {
+            let request = Outgoing {
+                method: &http::Method::POST,
+                uri: &address.uri,
+                headers: &mut headers,
+                body: &chunks,
+            };
+            auth.authorize(request).await.map_err(before)?;
+        }
+        let answer = self.client.post(address.uri.clone(), headers, chunks).await;
+        let answer = answer.map_err(|problem| {
+            before(Refused::retryable(format!("{}: {problem}", address.uri)).with_code(Code::Unavailable))
+        })?;
+        self.judge(signal, address, &answer).map_err(|refused| Failed {
+            refused,
+            status: Some(answer.status),
+        })
     }
 
     fn judge(&self, signal: Signal, address: &Address, answer: &Answer) -> Result<(), Refused> {

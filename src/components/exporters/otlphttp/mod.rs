@@ -5,14 +5,18 @@
 
 mod config;
 mod far_end;
+mod split;
+#[cfg(test)]
+#[cfg(all(feature = "aws", feature = "simulator"))]
+mod split_tests;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
 use crate::component::{
-    BoxFuture, BuildContext, BuiltExporter, ComponentKind, Deadline, Delivery, ExporterPlan, Factory, Plan, Running,
-    Stability, StartError,
+    BoxFuture, BuildContext, BuiltExporter, ComponentId, ComponentKind, Deadline, Delivery, ExporterPlan, Factory,
+    Plan, Running, Stability, StartError,
 };
 use crate::config::Section;
 use crate::pdata::Signal;
@@ -62,6 +66,10 @@ struct OtlpHttpPlan(Config);
 impl ExporterPlan for OtlpHttpPlan {
     fn delivery(&self) -> Delivery {
         self.0.delivery.clone()
+    }
+
+    fn authenticator(&self) -> Option<&ComponentId> {
+        self.0.auth.as_ref()
     }
 
     fn build(&self, context: BuildContext) -> Result<BuiltExporter, StartError> {

@@ -292,10 +292,8 @@ fn refuses_what_cannot_work_and_says_where() {
         ("{}", "at least one endpoint"),
         ("endpoint: host:4318", "must begin with http"),
         ("endpoint: grpc://host:4318", "must begin with http"),
-        (
-            "endpoint: http://a:1\nauth: {authenticator: x}",
-            "`auth` is not built yet",
-        ),
+        ("endpoint: http://a:1\nauth: {}", "names no extension"),
+        ("endpoint: http://a:1\nsplit: gcp", "unknown split"),
         (
             "endpoint: http://a:1\ncookies: {enabled: true}",
             "`cookies` is not built yet",

@@ -109,7 +109,7 @@ impl Clients {
         let bucket = Arc::new(Bucket::new(limits, context.clock.now()));
         let operation = |api: &'static str, action: &'static str| {
             let clock = Arc::clone(&context.clock);
-            let calls = Calls::sharing(&bucket, api, action, clock, &context.instruments, place);
+            let calls = Calls::through(Arc::clone(&bucket), (api, action), clock, &context.instruments, place);
             let counter = |outcome| {
                 let labels = [("region", place.1), ("op", api), ("outcome", outcome)];
                 let help = "Calls of the X-Ray API.";

@@ -29,7 +29,8 @@ use tokio_util::task::TaskTracker;
 
 use self::config::Config;
 use self::shard::{Health, Shard, Shared};
-use crate::aws::Access;
+use crate::aws::permission::Permission;
+use crate::aws::{Access, AccessSettings};
 use crate::component::{
     BoxFuture, BuildContext, ComponentKind, Deadline, Factory, Outlets, Plan, ReceiverPlan, Running, Stability,
     StartError,
@@ -73,31 +74,27 @@ impl Factory for XRayFactory {
     }
 }
 
-/// The IAM actions of the receiver, with the resources they are for: reading traces knows none.
-pub const IAM_ACTIONS: &[(&str, &[&str], &str)] = &[
-    (
-        "XRay",
-        &[
-            "xray:GetTraceSummaries",
-            "xray:BatchGetTraces",
-            "xray:GetTraceSegmentDestination",
-            "xray:GetIndexingRules",
-            "xray:StartTraceRetrieval",
-            "xray:ListRetrievedTraces",
-            "xray:CancelTraceRetrieval",
-        ],
-        "*",
-    ),
-    (
-        "XRaySignals",
-        &[
-            "xray:GetServiceGraph",
-            "xray:GetSamplingRules",
-            "xray:GetSamplingStatisticSummaries",
-        ],
-        "*",
-    ),
-];
+/// What a configured receiver asks of AWS, and whose roles it takes. Reading traces cannot be narrowed to a resource.
+pub fn permissions(section: &Section) -> Option<(AccessSettings, Vec<Permission>)> {
+    let config = config::check(section)?;
+    let traces = [
+        "xray:GetTraceSummaries",
+        "xray:BatchGetTraces",
+        "xray:GetTraceSegmentDestination",
+        "xray:GetIndexingRules",
+        "xray:StartTraceRetrieval",
+        "xray:ListRetrievedTraces",
+        "xray:CancelTraceRetrieval",
+    ];
+    let mut permissions: Vec<Permission> = traces.map(|action| Permission::on_all("XRay", action)).to_vec();
+    let mut signal = |wanted: bool, action| {
+        permissions.extend(wanted.then(|| Permission::on_all("XRaySignals", action)));
+    };
+    signal(config.graph.is_some(), "xray:GetServiceGraph");
+    signal(config.rules.is_some(), "xray:GetSamplingRules");
+    signal(config.rules.is_some(), "xray:GetSamplingStatisticSummaries");
+    Some((config.access, permissions))
+}
 
 struct XRayPlan {
     config: Arc<Config>,

@@ -12,6 +12,7 @@ pub struct Counts {
     pub unprocessed: Counter,
     pub parked: Gauge,
     pub held: Gauge,
+    pub remembered: Gauge,
     pub late: Counter,
     pub swept: Counter,
     pub inferred_dropped: Counter,
@@ -51,6 +52,10 @@ impl Counts {
             parked: gauge(
                 "xray_receiver_parked",
                 "Traces that wait for another try to be retrieved.",
+            ),
+            remembered: gauge(
+                "xray_receiver_remembered",
+                "Traces of which is known what was handed on.",
             ),
             held: gauge(
                 "xray_receiver_partial_held",

@@ -38,4 +38,3 @@ impl Health {
         self.context.status.report(self.context.kind, &self.context.id, state);
     }
 }
-

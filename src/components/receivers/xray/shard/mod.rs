@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+pub use self::health::Health;
+use self::pass::Job;
 use super::budget::{self, Budget};
 use super::clients::Clients;
 use super::config::{Config, Mode, StartFrom};
@@ -25,8 +27,6 @@ use super::state::{Commit, Due, State, StateError, day_of};
 use super::telemetry::Counts;
 use super::windows::{Cutter, Window};
 use crate::aws::{Access, Failure, Place};
-pub use self::health::Health;
-use self::pass::Job;
 use crate::component::{BuildContext, Outlets, ReceiverCounts};
 use crate::pdata::Decoded;
 
@@ -117,7 +117,17 @@ impl Shard {
         let number = |name: &str| state.number(name);
         let cursor = match (config.start_from, number("cursor")?) {
             (StartFrom::Checkpoint, Some(cursor)) => cursor,
-            (StartFrom::Checkpoint, None) => now.saturating_sub(config.settle),
+            (StartFrom::Checkpoint, None) => {
+                let cursor = now.saturating_sub(config.settle);
+                // A start that ends before its first window has begun here all the same.
+                let numbers = vec![("cursor", cursor)];
+                let begun = Commit {
+                    numbers,
+                    ..Commit::default()
+                };
+                state.commit(&begun)?;
+                cursor
+            }
             (StartFrom::Back(back), _) => now.saturating_sub(config.settle + back),
         };
         let sweep = (number("sweep_from")?.unwrap_or(0), number("sweep_to")?.unwrap_or(0));
@@ -208,19 +218,18 @@ impl Shard {
         self.counts.lag.set(now.saturating_sub(self.cursor) as f64);
         self.say_what_it_costs();
         let (clients, config) = (Arc::clone(&self.clients), Arc::clone(&self.shared.config));
-        if let Some(outlet) = self.shared.outlets.metrics.clone() {
-            if let Some(request) = self.signals.round(&clients, &config, now).await? {
-                let taken = self.hand_on(&outlet, Decoded::Metrics(request)).await;
-                if taken.is_ok() {
-                    let numbers = vec![("graph", self.signals.graph_cursor())];
-                    self.commit(Commit {
-                        numbers,
-                        ..Commit::default()
-                    })
-                    .await?;
-                    self.signals.acknowledge();
-                }
-            }
+        let Some(outlet) = self.shared.outlets.metrics.clone() else {
+            return Ok(());
+        };
+        if let Some(request) = self.signals.round(&clients, &config, now).await? {
+            self.hand_on(&outlet, Decoded::Metrics(request)).await?;
+            let numbers = vec![("graph", self.signals.graph_cursor())];
+            self.commit(Commit {
+                numbers,
+                ..Commit::default()
+            })
+            .await?;
+            self.signals.acknowledge();
         }
         Ok(())
     }
@@ -331,7 +340,11 @@ impl Shard {
             .extend([("day", day), ("scanned", scanned), ("retrieved", retrieved)]);
         let state = Arc::clone(&self.state);
         let due = commit.due.clone();
-        blocking(move || state.commit(&commit)).await?;
+        let remembered = blocking(move || {
+            state.commit(&commit)?;
+            state.traces()
+        });
+        self.counts.remembered.set(remembered.await? as f64);
         for (id, entry) in due {
             match entry {
                 Some(entry) => self.due.insert(id, entry),

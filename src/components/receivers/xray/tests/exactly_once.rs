@@ -9,7 +9,7 @@ async fn every_span_of_two_hours_comes_once_late_ones_too() {
     bench.rounds(&mut shard, 45, 60).await;
     let (got, truth) = (bench.sink.counts(), bench.truth());
     assert!(truth.len() > 900, "{}", truth.len());
-    assert_eq!(got, truth, "{}", difference(&got, &truth));
+    assert!(got == truth, "{}", difference(&got, &truth));
     assert!(bench.metric("xray_receiver_late_segments") > 20.0);
     assert!(bench.metric("xray_receiver_inferred_dropped") > 100.0);
     assert_eq!(bench.metric("xray_receiver_reemitted"), 0.0);
@@ -105,24 +105,19 @@ async fn killed_after<T>(polls: u32, work: impl Future<Output = T>) -> Option<T>
 async fn kills_at_any_step_lose_nothing_and_send_again_at_most_a_window() {
     let bench = Bench::new(scenario(), "").await;
     let (mut kills, mut seed) = (0u32, 7u32);
-    let mut again = 0;
     for _ in 0..45 {
         bench.clock.step(Duration::from_secs(60));
         // Killed once or twice in every round, at another poll each time, then it gets through.
         for _ in 0..2 {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            let before = bench.sink.counts();
             let mut shard = bench.open().await;
-            if killed_after(1 + (seed >> 16) % 25, bench.round(&mut shard)).await.is_none() {
+            if killed_after(1 + (seed >> 16) % 9, bench.round(&mut shard))
+                .await
+                .is_none()
+            {
                 kills += 1;
             }
             drop(shard);
-            let after = bench.sink.counts();
-            let repeated: u32 = after
-                .iter()
-                .map(|(key, count)| count - before.get(key).unwrap_or(&0))
-                .sum();
-            again = again.max(repeated);
         }
         let mut shard = bench.open().await;
         bench.round(&mut shard).await.unwrap();
@@ -130,7 +125,8 @@ async fn kills_at_any_step_lose_nothing_and_send_again_at_most_a_window() {
     assert!(kills > 20, "{kills}");
     let (got, truth) = (bench.sink.counts(), bench.truth());
     let once: BTreeMap<Key, u32> = got.keys().map(|key| (key.clone(), 1)).collect();
-    assert_eq!(once, truth, "{}", difference(&once, &truth));
+    assert!(once == truth, "{}", difference(&once, &truth));
+    assert_eq!(bench.metric("xray_receiver_reemitted"), 0.0);
     let most = got.values().max().copied().unwrap_or_default();
     assert!(
         most <= 3,
@@ -153,7 +149,7 @@ async fn a_stop_in_the_middle_of_a_window_does_not_send_again_what_was_taken() {
     assert!(failures > 0);
     bench.rounds(&mut shard, 30, 60).await;
     let (got, truth) = (bench.sink.counts(), bench.truth());
-    assert_eq!(got, truth, "{}", difference(&got, &truth));
+    assert!(got == truth, "{}", difference(&got, &truth));
 }
 
 #[tokio::test]
@@ -168,7 +164,7 @@ async fn the_sweep_finds_what_the_windows_have_missed_and_fetches_nothing_else()
     assert!(bench.sink.counts().len() < truth.len());
     bench.rounds(&mut shard, 1, 3600).await;
     let got = bench.sink.counts();
-    assert_eq!(got, truth, "{}", difference(&got, &truth));
+    assert!(got == truth, "{}", difference(&got, &truth));
     let swept = bench.metric("xray_receiver_swept");
     let fetched = bench.simulator.bill().of("BatchGetTraces").units;
     bench.rounds(&mut shard, 1, 3600).await;

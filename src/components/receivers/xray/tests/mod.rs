@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::shard::{Health, Shard, Shared, Stop};
 use super::*;
-use crate::component::{Clock, ComponentId, Outlet, Refused, SampleValue, Stage, UnixNanos};
+use crate::component::{ComponentId, Outlet, Refused, SampleValue, Stage};
 use crate::pdata::{Batch, Decoded};
 use crate::simulator::xray::Late;
 use crate::simulator::{Fault, FaultKind, Scenario, Served, Simulator, VirtualClock};

@@ -51,15 +51,5 @@ async fn a_permission_that_is_missing_ends_only_its_own_part() {
     let mut shard = bench.open().await;
     bench.rounds(&mut shard, 45, 60).await;
     let (got, truth) = (bench.sink.counts(), bench.truth());
-    assert_eq!(got, truth, "{}", difference(&got, &truth));
-}
-
-#[tokio::test]
-async fn the_time_is_the_services() {
-    let bench = Bench::new(scenario(), "").await;
-    let mut shard = bench.open().await;
-    bench.rounds(&mut shard, 2, 60).await;
-    let _ = bench.clock.now();
-    assert_eq!(UnixNanos::from_seconds(1).seconds(), 1);
-    assert!(bench.metric("xray_receiver_lag_seconds") <= 121.0);
+    assert!(got == truth, "{}", difference(&got, &truth));
 }
