@@ -56,6 +56,7 @@ def checks():
     yield "phoenix", sdk or (None if has_module(phoenix, "phoenix") else "arize-phoenix is not installed")
     botocore = None if has_module(python, "opentelemetry.instrumentation.botocore") else "opentelemetry-instrumentation-botocore is not installed"
     yield "botocore_spans", sdk or botocore
+    yield "xray_poll", None if has_module(python, "boto3") else "boto3 is not installed"
     if (HERE / "boto3_simulator.py").exists():
         yield "boto3_simulator", None if has_module(python, "boto3") else "boto3 is not installed"
     yield "xray_sdk", None if has_module(python, "aws_xray_sdk") else "the AWS X-Ray SDK for Python is not installed"
