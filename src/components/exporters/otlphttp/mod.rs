@@ -7,9 +7,6 @@ mod config;
 mod far_end;
 mod split;
 #[cfg(test)]
-#[cfg(all(feature = "aws", feature = "simulator"))]
-mod split_tests;
-#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

@@ -14,6 +14,9 @@ use crate::net::codec::{Encoding, inflate};
 use crate::net::tls::test_certificates::Authority;
 use crate::pdata::{Batch, Origin, Parts};
 
+#[cfg(all(feature = "aws", feature = "simulator"))]
+mod split;
+
 struct Exporter {
     built: BuiltExporter,
     context: BuildContext,

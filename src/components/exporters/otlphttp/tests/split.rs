@@ -8,9 +8,9 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 
 use super::*;
-use crate::component::{Clock, ExtensionPlan, SampleValue};
+use crate::component::{Clock, ExtensionPlan};
 use crate::components::extensions::sigv4auth::SigV4AuthFactory;
-use crate::pdata::{Batch, Decoded, Origin};
+use crate::pdata::Decoded;
 use crate::simulator::{Fault, FaultKind, Scenario, Served, Simulator};
 
 const HOUR: u64 = 3_600 * 1_000_000_000;
