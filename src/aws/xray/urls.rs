@@ -192,10 +192,7 @@ pub(super) fn without_password(text: &str) -> Cow<'_, str> {
     }
     let mut hidden = String::with_capacity(shown.len());
     for part in shown.split_inclusive([';', '&']) {
-        let separator = part
-            .ends_with([';', '&'])
-            .then(|| &part[part.len() - 1..])
-            .unwrap_or_default();
+        let separator = &part[part.trim_end_matches([';', '&']).len()..];
         match part.split_once('=') {
             Some((key, _)) if is_password(part.trim_end_matches([';', '&'])) => {
                 hidden.push_str(key);

@@ -43,7 +43,7 @@ fn length(source: &Source) -> Option<i64> {
     if told.is_some() || source.was_segment {
         return told;
     }
-    let received = source.span.events.iter().filter_map(|event| {
+    let mut received = source.span.events.iter().filter_map(|event| {
         let get = |key: &str| {
             let found = event.attributes.iter().find(|attribute| attribute.key == key)?;
             found.value.as_ref()?.value.as_ref()
@@ -57,7 +57,7 @@ fn length(source: &Source) -> Option<i64> {
             _ => None,
         }
     });
-    received.last()
+    received.next_back()
 }
 
 fn client(source: &Source, request: &mut Fields) {

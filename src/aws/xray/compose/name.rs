@@ -19,15 +19,13 @@ fn raw(source: &Source) -> String {
     }
     let kind = source.kind;
     let is_local_root = source.text("aws.span.kind") == Some("LOCAL_ROOT");
-    if kind == SpanKind::Server || (kind == SpanKind::Internal && is_local_root) {
-        if let Some(name) = source.text("aws.local.service") {
-            return name.to_owned();
-        }
+    let is_local = kind == SpanKind::Server || (kind == SpanKind::Internal && is_local_root);
+    if let Some(name) = source.text("aws.local.service").filter(|_| is_local) {
+        return name.to_owned();
     }
-    if matches!(kind, SpanKind::Client | SpanKind::Producer | SpanKind::Consumer) {
-        if let Some(name) = source.text("aws.remote.service") {
-            return remote_service(source, name).to_owned();
-        }
+    let is_remote = matches!(kind, SpanKind::Client | SpanKind::Producer | SpanKind::Consumer);
+    if let Some(name) = source.text("aws.remote.service").filter(|_| is_remote) {
+        return remote_service(source, name).to_owned();
     }
     if let Some(name) = source.first_text(&["peer.service", "aws.service"]) {
         return name.to_owned();

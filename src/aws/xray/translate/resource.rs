@@ -33,9 +33,12 @@ const BEANSTALK: [(&str, &str); 3] = [
     ("deployment_id", "service.instance.id"),
     ("version_label", "service.version"),
 ];
+/// A block's name, its keys with their attributes, and how those begin that tell it.
+type Machine = (&'static str, &'static [(&'static str, &'static str)], &'static str);
+
 /// The blocks of a machine with their attributes, in the order in which they may set one, and a prefix by which the
 /// way back knows each.
-pub(in crate::aws::xray) const MACHINES: [(&str, &[(&str, &str)], &str); 3] =
+pub(in crate::aws::xray) const MACHINES: [Machine; 3] =
     [("ec2", &EC2, "host."), ("ecs", &ECS, "aws.ecs."), ("eks", &EKS, "k8s.")];
 /// Keys of `aws.xray` that have attributes.
 const SDK: [&str; 6] = [

@@ -11,7 +11,10 @@ use xxhash_rust::xxh3::xxh3_64;
 const SLOTS: usize = 1 << 16;
 
 #[derive(Default)]
-pub(super) struct Services(Mutex<Vec<Option<(u64, Arc<str>)>>>);
+pub(super) struct Services(Mutex<Vec<Option<Entry>>>);
+
+/// The hash of a trace and span, and the service.
+type Entry = (u64, Arc<str>);
 
 impl Services {
     pub(super) fn remember(&self, trace_id: &[u8; 16], span_id: &[u8], service: &Arc<str>) {

@@ -429,7 +429,7 @@ fn canonical(tree: &Tree, id: NodeId, path: &str) -> Option<J> {
                     map.insert(tree.key(child).to_owned(), value);
                 }
             }
-            if map.is_empty() && path != "" {
+            if map.is_empty() && !path.is_empty() {
                 return None;
             }
             map.into()
