@@ -315,6 +315,10 @@ impl History {
                     flags: if late { LATE } else { 0 },
                     values: pack(values),
                 };
+                if self.minutes.len() == self.minutes.capacity() {
+                    // Doubling would leave half of it empty, in every series.
+                    self.minutes.reserve_exact(4);
+                }
                 self.minutes.insert(next, minute);
                 self.note(at, values);
             }
