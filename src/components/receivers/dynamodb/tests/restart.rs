@@ -203,8 +203,8 @@ async fn two_receivers_of_one_account_each_get_every_point_and_share_its_rate() 
     assert_eq!((comparison.filled, comparison.doubled), (0, vec![]));
     assert_eq!((comparison.missing, comparison.wrong), (vec![], vec![]));
     let rates: Arc<crate::aws::rate::Rates> = one.context.commons.get();
-    // Four for polling and discovery, one for points, five for what derived signals ask.
-    assert_eq!(rates.len(), 10, "one bucket an API, not one a receiver");
+    // Four for polling and discovery, one for points, one for tags, five for what derived signals ask.
+    assert_eq!(rates.len(), 11, "one bucket an API, not one a receiver");
 }
 
 /// A machine whose clock is wrong.
