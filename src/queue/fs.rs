@@ -3,13 +3,13 @@
 //! All calls block: make them from a blocking task. Directories are made 0700, files 0600.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::fcntl::{Flock, FlockArg};
 
-/// A file that is written at its end or read anywhere.
+/// A file. Those of a spill are written at their end, those of a log anywhere.
 pub trait FsFile: Send + Sync {
     /// Writes all of `bytes` at the end.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
@@ -19,6 +19,25 @@ pub trait FsFile: Send + Sync {
     fn sync(&mut self) -> io::Result<()>;
     /// Length in bytes.
     fn length(&self) -> io::Result<u64>;
+    /// Writes some of `bytes` at `offset`, as `pwrite` does; how many.
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        let _ = (offset, bytes);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Takes `len` bytes of the disk for the file, which reads as zeros of that length afterwards.
+    fn allocate(&mut self, len: u64) -> io::Result<()> {
+        let _ = len;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Cuts the file, or fills it with zeros up to `len`.
+    fn set_length(&mut self, len: u64) -> io::Result<()> {
+        let _ = len;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Returns when the content, and of the metadata what is needed to read it, is on the disk.
+    fn sync_data(&mut self) -> io::Result<()> {
+        self.sync()
+    }
 }
 
 /// Released on drop.
@@ -32,6 +51,10 @@ pub trait Fs: Send + Sync {
     fn create(&self, path: &Path) -> io::Result<Box<dyn FsFile>>;
     /// An existing file, to be read.
     fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>>;
+    /// An existing file, to be changed with `write_at` and `set_length`.
+    fn open_to_write(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        self.open(path)
+    }
     /// The names in a directory, sorted.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
     /// Replaces `to`.
@@ -60,6 +83,11 @@ impl Fs for RealFs {
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
         Ok(Box::new(RealFile(File::open(path)?)))
+    }
+
+    fn open_to_write(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        Ok(Box::new(RealFile(file)))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -109,8 +137,24 @@ impl FsFile for RealFile {
     }
 
     fn read_at(&mut self, offset: u64, into: &mut [u8]) -> io::Result<()> {
-        self.0.seek(SeekFrom::Start(offset))?;
-        self.0.read_exact(into)
+        self.0.read_exact_at(into, offset)
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        FileExt::write_at(&self.0, bytes, offset)
+    }
+
+    fn allocate(&mut self, len: u64) -> io::Result<()> {
+        let len = i64::try_from(len).map_err(|_| io::ErrorKind::InvalidInput)?;
+        nix::fcntl::fallocate(&self.0, nix::fcntl::FallocateFlags::empty(), 0, len).map_err(io::Error::from)
+    }
+
+    fn set_length(&mut self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&mut self) -> io::Result<()> {
+        self.0.sync_data()
     }
 
     fn sync(&mut self) -> io::Result<()> {

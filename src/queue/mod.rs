@@ -14,6 +14,7 @@ mod drain_tests;
 pub mod fake_fs;
 pub mod fs;
 mod joined;
+pub mod log;
 #[cfg(test)]
 mod model_tests;
 mod recovering;

@@ -1,0 +1,229 @@
+//! A log on the disk: what a durable queue keeps its records in.
+//!
+//! One directory for each exporter and signal. Records go to the end in groups, are read in order, and are settled in
+//! any order; a segment is removed when everything in it is settled. Nothing of the backlog is held in memory. Opening
+//! always succeeds on a directory that can be read and written, whatever is in it; what was damaged is stepped over and
+//! told as lost. Knows nothing of exporters, books or time. All calls block.
+
+mod cursor;
+mod files;
+mod reader;
+pub mod record;
+mod segments;
+mod settled;
+#[cfg(test)]
+pub mod sim_fs;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+pub use reader::{Read, Reader};
+pub use record::{Draft, Header, Range, Totals};
+pub use writer::{LARGEST_GROUP, Place, Tally, Writer};
+
+use self::cursor::Saved;
+use self::files::{LOCK, parse_segment_name, quarantine, retry};
+use self::record::{HEAD_LEN, Head};
+use self::segments::{Segment, Segments};
+use self::settled::Settled;
+use super::fs::Fs;
+
+/// Size of a segment unless it is configured smaller.
+pub const SEGMENT_BYTES: u64 = 64 << 20;
+
+/// A log that was opened.
+pub struct Opened {
+    pub writer: Writer,
+    pub reader: Reader,
+    /// What waits in it, what will turn out to be lost included.
+    pub waiting: Totals,
+    /// Files that could not be used and were put aside.
+    pub put_aside: Vec<String>,
+}
+
+/// Why a log is not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("the queue in {0} is in use by another process")]
+    InUse(String),
+    #[error("{0}: {1}")]
+    Io(String, io::Error),
+}
+
+/// Opens the log of a directory, making it where it is not there. Takes its lock.
+///
+/// # Errors
+/// Where somebody else has the log, or the directory cannot be read.
+pub fn open(fs: Arc<dyn Fs>, dir: &Path, segment_bytes: u64) -> Result<Opened, OpenError> {
+    let failed = |error| OpenError::Io(dir.display().to_string(), error);
+    fs.create_dir(dir).map_err(failed)?;
+    let Some(lock) = retry(|| fs.lock(&dir.join(LOCK))).map_err(failed)? else {
+        return Err(OpenError::InUse(dir.display().to_string()));
+    };
+    recover(fs, dir, segment_bytes, lock).map_err(failed)
+}
+
+fn recover(fs: Arc<dyn Fs>, dir: &Path, segment_bytes: u64, lock: Box<dyn super::fs::FsLock>) -> io::Result<Opened> {
+    let mut put_aside = Vec::new();
+    let mut list = find_segments(fs.as_ref(), dir, &mut put_aside)?;
+    let next_number = list.back().map_or(1, |segment| segment.number.saturating_add(1));
+    let last_number = list.back().map_or(0, |segment| segment.number);
+    let saved = cursor::load(fs.as_ref(), dir);
+    let promised = saved.as_ref().map_or(0, |saved| saved.end.records);
+    let (found_end, torn) = find_end(fs.as_ref(), dir, &mut list, promised)?;
+    let mut saved = match saved {
+        Some(saved) => saved,
+        None => Saved {
+            settled: Settled::from(find_base(fs.as_ref(), dir, &list)?.or(found_end).unwrap_or_default()),
+            end: Totals::default(),
+        },
+    };
+    let mut end = saved.end;
+    if let Some(found) = found_end.filter(|found| found.records > end.records) {
+        end = found;
+    }
+    // Numbers that were never used for anything that was acknowledged.
+    for range in torn {
+        saved.settled.insert(range);
+    }
+    let last_settled = saved
+        .settled
+        .ranges()
+        .last()
+        .map_or(saved.settled.base(), |range| range.to);
+    if last_settled.records >= end.records {
+        end = last_settled;
+    }
+    let waiting = saved.settled.open_until(end);
+    let segments = Arc::new(Segments::new(dir.to_owned(), list));
+    let settled = Arc::new(Mutex::new(saved.settled));
+    let reader = Reader::new(
+        Arc::clone(&fs),
+        Arc::clone(&segments),
+        Arc::clone(&settled),
+        (last_number, end),
+    );
+    let writer = Writer::new(writer::Start {
+        fs,
+        segments,
+        settled,
+        segment_bytes,
+        next_number,
+        end,
+        lock,
+    });
+    Ok(Opened {
+        writer,
+        reader,
+        waiting,
+        put_aside,
+    })
+}
+
+/// The segments of a directory. Files that are not ours stay where they are, segments of a later version are put aside.
+fn find_segments(fs: &dyn Fs, dir: &Path, put_aside: &mut Vec<String>) -> io::Result<VecDeque<Segment>> {
+    let mut list: VecDeque<Segment> = VecDeque::new();
+    for name in retry(|| fs.list(dir))? {
+        let Some((number, nonce)) = parse_segment_name(&name) else {
+            continue;
+        };
+        let path = dir.join(&name);
+        let mut file = match retry(|| fs.open(&path)) {
+            Ok(file) => file,
+            // A directory of that name, or a file that we may not read.
+            Err(_) => {
+                put_aside.push(name);
+                continue;
+            }
+        };
+        let Ok(readable) = file.length() else {
+            put_aside.push(name);
+            continue;
+        };
+        let mut head = vec![0; HEAD_LEN.min(readable) as usize];
+        let said: Head = match retry(|| file.read_at(0, &mut head)) {
+            Ok(()) => record::decode_head(nonce, &head),
+            Err(_) => Head::Damaged,
+        };
+        let is_second = list.back().is_some_and(|before| before.number == number);
+        if matches!(said, Head::Future(_)) || is_second {
+            quarantine(fs, dir, &name)?;
+            put_aside.push(name);
+            continue;
+        }
+        list.push_back(Segment {
+            number,
+            nonce,
+            name,
+            first: match said {
+                Head::Whole(first) => Some(first),
+                Head::Future(_) | Head::Damaged => None,
+            },
+            readable,
+            sealed: true,
+            end: None,
+            // A file that was only just made has no head; it goes to the quarantine only if there is something in it.
+            damaged: said == Head::Damaged && head.iter().any(|byte| *byte != 0),
+            disk_bytes: readable,
+        });
+    }
+    Ok(list)
+}
+
+/// Where the log ends by its segments, and what is missing of a last group that nobody was promised. What the last
+/// segments have beyond the end is given back to the disk, unless they should hold more.
+fn find_end(
+    fs: &dyn Fs,
+    dir: &Path,
+    list: &mut VecDeque<Segment>,
+    promised: u64,
+) -> io::Result<(Option<Totals>, Vec<Range>)> {
+    let mut end = None;
+    let mut torn = Vec::new();
+    let mut seen = Vec::new();
+    for segment in list.iter_mut().rev() {
+        let path = dir.join(&segment.name);
+        let found = reader::find_ending(fs, &path, segment.nonce, segment.first, segment.readable)?;
+        if let Some(ending) = found {
+            torn = ending.torn;
+            torn.retain(|range| range.from.records >= promised);
+            segment.damaged |= ending.damaged && torn.is_empty();
+            seen.push((segment, ending.offset));
+            end = Some(ending.end);
+            break;
+        }
+        let offset = HEAD_LEN.min(segment.readable);
+        seen.push((segment, offset));
+    }
+    let is_short = end.map_or(0, |end: Totals| end.records) < promised;
+    for (segment, offset) in seen {
+        // What was torn by a crash was promised to nobody; what was promised and is not there is damage.
+        segment.damaged |= is_short && offset < segment.readable;
+        if segment.damaged || offset >= segment.readable {
+            continue;
+        }
+        let path = dir.join(&segment.name);
+        let cut = retry(|| fs.open_to_write(&path)).and_then(|mut file| file.set_length(offset));
+        if cut.is_ok() {
+            segment.disk_bytes = offset;
+        }
+        segment.readable = offset;
+    }
+    Ok((end, torn))
+}
+
+/// Without a cursor everything that is there is to be sent.
+fn find_base(fs: &dyn Fs, dir: &Path, list: &VecDeque<Segment>) -> io::Result<Option<Totals>> {
+    for segment in list {
+        let first = reader::first_record(fs, &dir.join(&segment.name), segment.nonce, segment.readable)?;
+        if let Some(header) = first {
+            return Ok(Some(header.before));
+        }
+    }
+    Ok(None)
+}
