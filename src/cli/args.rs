@@ -53,6 +53,9 @@ pub enum Command {
     #[cfg(feature = "aws")]
     #[command(subcommand)]
     Aws(AwsCommand),
+    /// Look into the queues on the disk while no agent runs.
+    #[command(subcommand)]
+    Queue(super::queue::QueueCommand),
     /// Ask a running agent how it is.
     Status {
         /// Its admin listener.

@@ -11,6 +11,7 @@ mod demo;
 mod describe;
 mod healthcheck;
 mod output;
+mod queue;
 pub mod run;
 #[cfg(all(feature = "aws", feature = "simulator"))]
 mod simulator;
@@ -117,6 +118,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Aws(args::AwsCommand::IamPolicy { config })) => {
             aws::print_iam_policy(&invocation.inputs(&config, &environment), &environment)
         }
+        Some(Command::Queue(command)) => queue::queue(&command),
         Some(Command::Status { endpoint, format }) => status::status(&endpoint, format),
     }
 }

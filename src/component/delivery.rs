@@ -2,6 +2,7 @@
 //!
 //! The settings live here because a plan names them; `queue` carries them out; the graph puts both together.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What a queue's capacity counts.
@@ -16,12 +17,27 @@ pub enum Sizer {
     Bytes,
 }
 
-/// Where a queue keeps its content.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PersistMode {
+/// How safe the content of a queue is when the sender has its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// On the disk: neither a crash nor a power cut takes it.
+    Fsync,
+    /// In a file: a crash does not take it, a power cut what the last `interval` brought.
+    Interval,
     /// In memory only.
-    #[default]
     Memory,
+}
+
+/// What a full queue does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// Says so.
+    #[default]
+    Refuse,
+    /// Gives up its oldest data, counted. Durable queues only.
+    DropOldest,
+    /// Lets the sender wait.
+    Block,
 }
 
 /// `sending_queue`.
@@ -41,6 +57,22 @@ pub struct QueueSettings {
     pub max_bytes: Option<u64>,
     /// Batching behind the queue.
     pub batch: Option<QueueBatch>,
+    /// `queue_size` was not configured.
+    pub size_is_default: bool,
+    /// Unset: `Fsync` where there is a place for it, else `Memory`.
+    pub durability: Option<Durability>,
+    /// Between two syncs of `Durability::Interval`.
+    pub interval: Duration,
+    /// The extension that names the place.
+    pub storage: Option<String>,
+    /// What it names; filled in by the graph. Relative to the state directory, where there is one.
+    pub storage_dir: Option<PathBuf>,
+    pub overflow: Overflow,
+    /// Older data is dropped from a durable queue; zero: never.
+    pub max_age: Duration,
+    /// As many requests as the far end bears are sent at the same time, from one to this; unset: 64 for a durable queue,
+    /// always `num_consumers` for one in memory.
+    pub max_concurrency: Option<usize>,
 }
 
 impl Default for QueueSettings {
@@ -53,6 +85,14 @@ impl Default for QueueSettings {
             wait_for_result: false,
             max_bytes: None,
             batch: None,
+            size_is_default: true,
+            durability: None,
+            interval: Duration::from_millis(50),
+            storage: None,
+            storage_dir: None,
+            overflow: Overflow::Refuse,
+            max_age: Duration::from_secs(72 * 3600),
+            max_concurrency: None,
         }
     }
 }
@@ -93,6 +133,8 @@ pub struct RetrySettings {
     pub max_interval: Duration,
     /// Zero: for ever.
     pub max_elapsed_time: Duration,
+    /// `max_elapsed_time` was configured; a durable queue has no such limit unless it was.
+    pub limit_is_configured: bool,
 }
 
 impl Default for RetrySettings {
@@ -104,6 +146,7 @@ impl Default for RetrySettings {
             multiplier: 1.5,
             max_interval: Duration::from_secs(30),
             max_elapsed_time: Duration::from_secs(300),
+            limit_is_configured: false,
         }
     }
 }

@@ -23,7 +23,7 @@ pub use auth::{Authenticators, ClientAuth, NamedAuth, Outgoing};
 pub use commons::Commons;
 pub use context::{BuildContext, Clock, ComponentId, ComponentKind, Deadline, StartError, SystemClock, UnixNanos};
 pub use custody::{Custody, Offered, Removed};
-pub use delivery::{Delivery, PersistMode, QueueBatch, QueueSettings, RetrySettings, Sizer};
+pub use delivery::{Delivery, Durability, Overflow, QueueBatch, QueueSettings, RetrySettings, Sizer};
 pub use instruments::{
     Counter, Gauge, Histogram, Instruments, Kind as InstrumentKind, Moving, ReceiverCounts, Registry, Sample,
     SampleValue,

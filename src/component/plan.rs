@@ -1,10 +1,11 @@
 //! From a configuration section to something that can be built.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{
-    BoxFuture, BuildContext, ComponentId, ComponentKind, Delivery, Outlet, Outlets, Processor, Running, Stage,
-    StartError,
+    BoxFuture, BuildContext, ComponentId, ComponentKind, Delivery, Outlet, Outlets, Processor, QueueBatch, Running,
+    Stage, StartError,
 };
 use crate::config::Section;
 use crate::pdata::Signal;
@@ -85,6 +86,11 @@ pub enum BuiltProcessor {
 pub trait ProcessorPlan: Send + Sync {
     /// For one pipeline of `signal`. A pure processor ignores `next`. Called inside the runtime.
     fn build(&self, context: BuildContext, signal: Signal, next: Outlet) -> Result<BuiltProcessor, StartError>;
+    /// What a queue has to do in place of this processor, where it does nothing but batch. In a pipeline with a durable
+    /// queue the batching stands behind the queue: nothing that was acknowledged may live only in a buffer.
+    fn batching(&self) -> Option<QueueBatch> {
+        None
+    }
 }
 
 /// An exporter as built: one attempt at the far end for each `consume`.
@@ -131,4 +137,9 @@ pub trait ExtensionPlan: Send + Sync {
     }
     /// Returns once it serves.
     fn start(&self, context: BuildContext) -> BoxFuture<'_, Result<Arc<dyn Running>, StartError>>;
+    /// The directory below which queues that name this extension keep their logs; `None` where it is no storage. A
+    /// relative one lies below the state directory.
+    fn storage(&self) -> Option<PathBuf> {
+        None
+    }
 }

@@ -46,6 +46,7 @@ pub const REGISTRY: &[&dyn Factory] = &[
     &connectors::awsclientmetrics::ClientMetricsFactory,
     &connectors::forward::ForwardFactory,
     // extensions
+    &extensions::file_storage::FileStorageFactory,
     &extensions::health_check::HealthCheckFactory,
     #[cfg(feature = "aws")]
     &extensions::sigv4auth::SigV4AuthFactory,

@@ -13,9 +13,11 @@ use super::host::Host;
 use super::nodes::{Connector, Exporter, PipelineProcessor, ProcessorBody, Receiver, State, Stoppable, serves_exactly};
 use super::stages::{PanicGuard, Segment, Step, Traced};
 use crate::component::{
-    BuildContext, ComponentId, ComponentKind, Counter, Gauge, Outlet, PipelineInfo, Retired, Stage, StartError,
+    BuildContext, ComponentId, ComponentKind, Counter, Delivery, Gauge, Outlet, PipelineInfo, Plan, QueueBatch,
+    Retired, Stage, StartError,
 };
 use crate::pdata::Signal;
+use crate::queue::{Place, place_for};
 
 /// Which outlet is to lead where.
 pub struct Wiring {
@@ -139,7 +141,7 @@ impl Assembly<'_> {
                 .old
                 .exporters
                 .get(&id)
-                .filter(|node| node.origin.is_same(&plan))
+                .filter(|node| node.origin.is_same(&plan) && self.is_delivered_the_same(node, &signals))
                 .cloned();
             let is_kept = kept.is_some();
             let mut node = match kept {
@@ -151,9 +153,10 @@ impl Assembly<'_> {
             }
             let unused = |signal: &Signal| !signals.contains(signal);
             node.deliveries.retain(|signal, _| !unused(signal));
+            node.settings.retain(|signal, _| !unused(signal));
             for signal in &signals {
                 let is_new = !node.deliveries.contains_key(signal);
-                node.serve(*signal);
+                node.serve(*signal, self.delivery_of(&id, *signal).unwrap_or_default())?;
                 if is_new && let Some(queued) = node.deliveries.get(signal) {
                     self.fresh.push(part(&node.origin.context, &queued.running));
                 }
@@ -161,6 +164,78 @@ impl Assembly<'_> {
             self.state.exporters.insert(id, node);
         }
         Ok(())
+    }
+
+    /// Whether queues that go on are what they would be if they were built now.
+    fn is_delivered_the_same(&self, node: &Exporter, signals: &BTreeSet<Signal>) -> bool {
+        let mut kept = node.settings.iter().filter(|(signal, _)| signals.contains(signal));
+        kept.all(|(signal, delivery)| self.delivery_of(&node.origin.plan.id, *signal).as_ref() == Some(delivery))
+    }
+
+    /// Queue, retry and timeout of an exporter, with what other components add: the place of a storage, and what a
+    /// batch processor would do that stands before a durable queue.
+    fn delivery_of(&self, id: &ComponentId, signal: Signal) -> Option<Delivery> {
+        let mut delivery = self.own_delivery_of(id)?;
+        let queue = delivery.queue.as_mut();
+        if let Some(queue) = queue.filter(|queue| queue.batch.is_none()) {
+            let mut before = self.state.pipelines.iter().filter(|pipeline| {
+                pipeline.signal == signal && self.leads_to(pipeline, id) && self.is_durable(pipeline)
+            });
+            queue.batch = before.find_map(|pipeline| self.batching_in(pipeline));
+        }
+        Some(delivery)
+    }
+
+    fn own_delivery_of(&self, id: &ComponentId) -> Option<Delivery> {
+        let Plan::Exporter(plan) = &self.find(ComponentKind::Exporter, id)?.plan else {
+            return None;
+        };
+        let mut delivery = plan.delivery();
+        if let Some(queue) = &mut delivery.queue
+            && let Some(storage) = &queue.storage
+            && let Some(extension) = self.find(ComponentKind::Extension, &ComponentId::new(storage))
+            && let Plan::Extension(extension) = &extension.plan
+        {
+            queue.storage_dir = extension.storage();
+        }
+        Some(delivery)
+    }
+
+    /// The pipelines that a pipeline feeds by connectors.
+    fn fed_by<'b>(&'b self, pipeline: &'b PipelineInfo) -> impl Iterator<Item = &'b PipelineInfo> {
+        let is_connector = |id: &&ComponentId| self.find(ComponentKind::Connector, id).is_some();
+        let feeds = move |to: &PipelineInfo| {
+            let connectors = pipeline.exporters.iter().filter(is_connector);
+            connectors.into_iter().any(|id| to.receivers.contains(id))
+        };
+        let others = self.state.pipelines.iter().filter(|to| to.name != pipeline.name);
+        others.filter(move |to| feeds(to))
+    }
+
+    /// What a pipeline takes ends in a durable queue, at once or behind connectors. Those lead nowhere round.
+    fn is_durable(&self, pipeline: &PipelineInfo) -> bool {
+        let is_durable = |id: &ComponentId| {
+            let queue = self.own_delivery_of(id).and_then(|delivery| delivery.queue);
+            let context = self.host.context(ComponentKind::Exporter, id);
+            queue.is_some_and(|queue| matches!(place_for(&context, &queue, pipeline.signal), Place::Log(..)))
+        };
+        pipeline.exporters.iter().any(is_durable) || self.fed_by(pipeline).any(|next| self.is_durable(next))
+    }
+
+    fn leads_to(&self, pipeline: &PipelineInfo, id: &ComponentId) -> bool {
+        pipeline.exporters.contains(id) || self.fed_by(pipeline).any(|next| self.leads_to(next, id))
+    }
+
+    /// What the first of a pipeline's processors that only batches does.
+    fn batching_in(&self, pipeline: &PipelineInfo) -> Option<QueueBatch> {
+        pipeline.processors.iter().find_map(|id| self.batching_of(id))
+    }
+
+    fn batching_of(&self, id: &ComponentId) -> Option<QueueBatch> {
+        match &self.find(ComponentKind::Processor, id)?.plan {
+            Plan::Processor(plan) => plan.batching(),
+            _ => None,
+        }
     }
 
     fn build_connectors(&mut self) -> Result<(), StartError> {
@@ -187,14 +262,17 @@ impl Assembly<'_> {
 
     fn build_processors(&mut self) -> Result<(), StartError> {
         for pipeline in self.state.pipelines.clone() {
+            let is_durable = self.is_durable(&pipeline);
             for id in &pipeline.processors {
                 let key = (pipeline.name.clone(), id.clone());
                 let plan = self.required(ComponentKind::Processor, id)?;
-                let kept = self.old.processors.get(&key).filter(|node| node.origin.is_same(&plan));
+                let passes = is_durable && self.batching_of(id).is_some();
+                let kept = self.old.processors.get(&key);
+                let kept = kept.filter(|node| node.origin.is_same(&plan) && node.passes == passes);
                 let node = match kept {
                     Some(node) => node.clone(),
                     None => {
-                        let node = PipelineProcessor::build(self.host, &plan, pipeline.signal)?;
+                        let node = PipelineProcessor::build(self.host, &plan, pipeline.signal, passes)?;
                         if let ProcessorBody::Active { running, .. } = &node.body {
                             self.fresh.push(part(&node.origin.context, running));
                         }

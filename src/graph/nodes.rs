@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use super::checked::CheckedComponent;
 use super::host::Host;
-use super::stages::{NotWired, Traced};
+use super::stages::{NotWired, PassThrough, Traced};
 use crate::component::{
-    BuildContext, BuiltProcessor, ComponentId, ComponentKind, ComponentState, Counter, Gauge, Outlet, Outlets,
-    PipelineInfo, Plan, Processor, Running, Stage, StartError,
+    BuildContext, BuiltProcessor, ComponentId, ComponentKind, ComponentState, Counter, Delivery, Gauge, Outlet,
+    Outlets, Overflow, PipelineInfo, Plan, Processor, Running, Stage, StartError,
 };
 use crate::pdata::Signal;
 use crate::queue;
@@ -66,6 +66,8 @@ pub struct Exporter {
     pub running: Arc<dyn Running>,
     /// One queue, retry and timeout per signal that a pipeline sends to it.
     pub deliveries: BTreeMap<Signal, Queued>,
+    /// What each was built from.
+    pub settings: BTreeMap<Signal, Delivery>,
 }
 
 impl Exporter {
@@ -84,20 +86,33 @@ impl Exporter {
             far_end,
             running: built.running,
             deliveries: BTreeMap::new(),
+            settings: BTreeMap::new(),
         })
     }
 
     /// Makes sure that there is a delivery for `signal`.
-    pub fn serve(&mut self, signal: Signal) {
+    pub fn serve(&mut self, signal: Signal, delivery: Delivery) -> Result<(), StartError> {
         if self.deliveries.contains_key(&signal) {
-            return;
+            return Ok(());
         }
-        let Plan::Exporter(exporter) = &self.origin.plan.plan else {
-            return;
-        };
-        let delivery = exporter.delivery();
-        let (stage, running) = queue::deliver(&self.origin.context, signal, &delivery, Arc::clone(&self.far_end));
+        let context = &self.origin.context;
+        if let Some(queue) = &delivery.queue {
+            match queue::place_for(context, queue, signal) {
+                queue::Place::Nowhere => {
+                    let message = "sending_queue::durability needs a place: name a `storage`, or set a state directory";
+                    return Err(StartError::new(context, message));
+                }
+                queue::Place::Memory if queue.overflow == Overflow::DropOldest => {
+                    let message = "sending_queue::overflow: `drop_oldest` needs a durable queue: name a `storage`";
+                    return Err(StartError::new(context, message));
+                }
+                queue::Place::Memory | queue::Place::Log(..) => {}
+            }
+        }
+        let (stage, running) = queue::deliver(context, signal, &delivery, Arc::clone(&self.far_end));
         self.deliveries.insert(signal, Queued { stage, running });
+        self.settings.insert(signal, delivery);
+        Ok(())
     }
 }
 
@@ -169,16 +184,22 @@ pub struct PipelineProcessor {
     pub outgoing: Counter,
     /// What it took out of batches that have no answer yet.
     pub in_flight: Gauge,
+    /// Its work is done behind the queues.
+    pub passes: bool,
 }
 
 impl PipelineProcessor {
-    pub fn build(host: &Host, plan: &Arc<CheckedComponent>, signal: Signal) -> Result<Self, StartError> {
+    /// With `passes` it is only passed through: its work is done behind the queues.
+    pub fn build(host: &Host, plan: &Arc<CheckedComponent>, signal: Signal, passes: bool) -> Result<Self, StartError> {
         let origin = Origin::new(host, plan);
         let Plan::Processor(processor) = &plan.plan else {
             return Err(origin.wrong_plan());
         };
         let outlet = Outlet::to(Arc::new(NotWired));
-        let built = processor.build(origin.context.clone(), signal, outlet.clone())?;
+        let built = match passes {
+            true => BuiltProcessor::Pure(Arc::new(PassThrough)),
+            false => processor.build(origin.context.clone(), signal, outlet.clone())?,
+        };
         let body = match built {
             BuiltProcessor::Pure(processor) => ProcessorBody::Pure(processor),
             BuiltProcessor::Active { stage, running } => ProcessorBody::Active { stage, running, outlet },
@@ -203,6 +224,7 @@ impl PipelineProcessor {
             ),
             origin,
             body,
+            passes,
         })
     }
 }

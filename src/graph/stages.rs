@@ -206,6 +206,15 @@ impl<F: Future> Future for CatchPanic<F> {
     }
 }
 
+/// In place of a processor whose work is done behind the queues.
+pub struct PassThrough;
+
+impl Processor for PassThrough {
+    fn process_noting(&self, batch: Batch, _removed: &mut Removed) -> Result<Option<Batch>, Refused> {
+        Ok(Some(batch))
+    }
+}
+
 /// Stands behind an outlet until the graph has been wired.
 pub struct NotWired;
 

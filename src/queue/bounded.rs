@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 
 use super::counts::Counts;
 use super::ticket::{Answer, Cost, Piece, Ticket};
-use crate::component::{Gauge, QueueSettings, Refused, Sizer};
+use crate::component::{Gauge, Overflow, QueueSettings, Refused, Sizer};
 use crate::pdata::{Batch, MemoryBudget, Permit};
 
 /// What a client reads and people alert on; the Collector's text.
@@ -30,6 +31,7 @@ pub struct Queue {
     max_bytes: Option<u64>,
     busy_bytes: u64,
     block: bool,
+    max_age: Duration,
     wait_for_result: bool,
     memory: MemoryBudget,
     counts: Arc<Counts>,
@@ -69,7 +71,8 @@ impl Queue {
             capacity: settings.queue_size,
             max_bytes: settings.max_bytes,
             busy_bytes: BUSY_BYTES_EACH * std::thread::available_parallelism().map_or(1, |count| count.get() as u64),
-            block: settings.block_on_overflow,
+            block: settings.block_on_overflow || settings.overflow == Overflow::Block,
+            max_age: settings.max_age,
             wait_for_result: settings.wait_for_result,
             memory,
             counts,
@@ -113,9 +116,11 @@ impl Queue {
         } else {
             (None, None)
         };
+        let mut ticket = Ticket::new(cost, sender, permit);
+        ticket.expires = (!self.max_age.is_zero()).then(|| Instant::now() + self.max_age);
         let mut piece = Piece {
             batch,
-            ticket: Arc::new(Ticket::new(cost, sender, permit)),
+            ticket: Arc::new(ticket),
         };
         loop {
             let freed = self.freed.notified();

@@ -126,6 +126,43 @@ impl Counts {
         (size, capacity)
     }
 
+    /// Content and capacity in bytes.
+    pub fn byte_gauges(&self) -> (Gauge, Gauge) {
+        let data_type = [("data_type", self.signal.name())];
+        let size = self.instruments.gauge(
+            "radiosonde_queue_bytes",
+            "Content of a durable queue in bytes of its log, what is being sent included.",
+            &data_type,
+        );
+        let capacity = self.instruments.gauge(
+            "radiosonde_queue_capacity_bytes",
+            "Capacity of a durable queue in bytes of its log; 0 until it is open.",
+            &data_type,
+        );
+        (size, capacity)
+    }
+
+    /// Room on the disk, syncs, damaged records.
+    pub fn log_instruments(&self) -> (Gauge, Counter, Counter) {
+        let data_type = [("data_type", self.signal.name())];
+        let disk_bytes = self.instruments.gauge(
+            "radiosonde_queue_disk_bytes",
+            "Room that the log of a durable queue takes on the disk.",
+            &data_type,
+        );
+        let syncs = self.instruments.counter(
+            "radiosonde_queue_fsyncs",
+            "Syncs of data to the disk by a durable queue.",
+            &data_type,
+        );
+        let corrupt = self.instruments.counter(
+            "radiosonde_queue_corrupt_records",
+            "Records of a durable queue's log that were damaged.",
+            &data_type,
+        );
+        (disk_bytes, syncs, corrupt)
+    }
+
     /// Several of these as one move.
     pub fn moving(&self) -> Moving<'_> {
         self.registry.moving()
@@ -144,8 +181,8 @@ impl Counts {
     }
 
     /// Taken, but the sender did not stay for the answer.
-    pub fn left_behind(&self, items: usize) {
-        self.taken_though_refused.add(items as f64);
+    pub fn left_behind(&self, items: f64) {
+        self.taken_though_refused.add(items);
     }
 
     /// Taken into the queue.
@@ -184,11 +221,28 @@ impl Counts {
     /// Lost, from in flight.
     pub fn dropped(&self, items: usize, reason: DropReason) {
         // Made before the move: no instrument may be made while a gather is held off.
-        let dropped = self.instruments.dropped(self.signal, reason);
+        let dropped = self.drop_counter(reason);
+        self.dropped_by(items, &dropped);
+    }
+
+    /// The counter of one reason.
+    pub fn drop_counter(&self, reason: DropReason) -> Counter {
+        self.instruments.dropped(self.signal, reason)
+    }
+
+    /// Lost, from in flight, for the reason of a counter.
+    pub fn dropped_by(&self, items: usize, dropped: &Counter) {
         let _moving = self.registry.moving();
         self.in_flight.add(-(items as f64));
         dropped.add(items as u64);
         self.send_failed.add(items as u64);
+    }
+
+    /// Stays in a file, from queued.
+    pub fn stays(&self, items: usize) {
+        let _moving = self.registry.moving();
+        self.queued.add(-(items as f64));
+        self.spilled.add(items as u64);
     }
 
     /// Refused after all, to a sender who waited.

@@ -1,20 +1,21 @@
 //! Takes requests out of the queue, joins them where the queue batches, and has them sent, at most `num_consumers` at
 //! a time.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tonic::Code;
 
+use super::backlog::Backlog;
 use super::batcher::Batcher;
-use super::bounded::Queue;
 use super::counts::Counts;
 use super::recovering::Recovering;
 use super::sender::{Outcome, Sender};
+use super::slots::Slots;
 use super::spill::Recovery;
-use super::ticket::Piece;
+use super::ticket::{Kept, Piece};
 use crate::component::{DropReason, Refused};
 use crate::pdata::Batch;
 
@@ -23,8 +24,8 @@ const LONGEST_HOLD: Duration = Duration::from_secs(1);
 
 /// What the tasks of one queue share.
 pub struct Shared {
-    pub queue: Queue,
-    pub sender: Sender,
+    pub backlog: Backlog,
+    pub sender: Arc<Sender>,
     pub counts: Arc<Counts>,
     /// What batches are kept apart by: the only metadata of a joined batch.
     pub partition_keys: Vec<String>,
@@ -39,7 +40,8 @@ pub struct Dispatcher {
     pub shared: Arc<Shared>,
     pub batcher: Batcher,
     pub recovering: Recovering,
-    pub consumers: usize,
+    /// How much may be on its way.
+    pub slots: Arc<Slots>,
     /// Where sending tasks are spawned.
     pub tasks: TaskTracker,
 }
@@ -50,21 +52,22 @@ pub async fn dispatch(dispatcher: Dispatcher) {
         shared,
         mut batcher,
         mut recovering,
-        consumers,
+        slots,
         tasks,
     } = dispatcher;
-    let slots = Arc::new(Semaphore::new(consumers.max(1)));
     let mut open = true;
     while open || !batcher.is_empty() {
         if let Some(work) = batcher.take_ready(!open) {
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-                // Nobody closes the semaphore.
+            let Some(slot) = slots.take().await else {
+                // Nobody closes them.
                 return;
             };
-            let shared = Arc::clone(&shared);
+            let (shared, slots) = (Arc::clone(&shared), Arc::clone(&slots));
             tasks.spawn(async move {
+                let before = shared.sender.refusals.load(Ordering::Relaxed);
                 shared.send(work).await;
-                drop(slot);
+                let met_refusal = shared.sender.refusals.load(Ordering::Relaxed) != before;
+                slots.give_back(slot, met_refusal);
             });
             continue;
         }
@@ -77,7 +80,7 @@ pub async fn dispatch(dispatcher: Dispatcher) {
         let flush_at = batcher.next_flush();
         let look_at = recovering.look_at();
         tokio::select! {
-            piece = shared.queue.next(), if open => match piece {
+            piece = shared.backlog.next(), if open => match piece {
                 Some(piece) => batcher.add(piece),
                 None => open = false,
             },
@@ -99,11 +102,14 @@ impl Shared {
     /// Holds the acknowledgement back for a moment while a healthy far end is slower than what comes in: senders slow
     /// down then, and the queue does not grow for nothing. It is there for a far end that fails; then nobody waits here.
     pub async fn wait_while_busy(&self) {
-        if !self.queue.is_busy() || self.sender.is_failing() {
+        let Backlog::Memory(queue) = &self.backlog else {
+            return;
+        };
+        if !queue.is_busy() || self.sender.is_failing() {
             return;
         }
         tokio::select! {
-            () = self.queue.until_calm() => {}
+            () = queue.until_calm() => {}
             () = self.sender.draining.cancelled() => {}
             () = tokio::time::sleep(LONGEST_HOLD) => {}
         }
@@ -112,12 +118,17 @@ impl Shared {
     /// Sends what was joined; where the far end does not like the whole, its parts.
     async fn send(&self, work: Vec<Piece>) {
         let items: usize = work.iter().map(|piece| piece.batch.items()).sum();
-        self.counts.started(items);
+        {
+            let of_backlog = |piece: &&Piece| !matches!(piece.ticket.kept, Kept::File(_));
+            let own: usize = work.iter().filter(of_backlog).map(|piece| piece.batch.items()).sum();
+            self.backlog.started(own);
+            self.counts.started(items);
+        }
         let mut todo = vec![work];
         while let Some(mut pieces) = todo.pop() {
             let batch = self.join(&pieces);
             self.counts.requests(1);
-            let outcome = self.sender.send(&batch).await;
+            let outcome = self.sender.send(&batch, expires_of(&pieces)).await;
             self.counts.requests(-1);
             match outcome {
                 // Somebody's bad data must not cost the others theirs: halve until it is alone.
@@ -165,6 +176,11 @@ impl Shared {
                     self.counts.returned(items);
                     self.finish(&piece, Err(refused.clone()));
                 }
+                Outcome::Unsent(_) if matches!(piece.ticket.kept, Kept::Log(_)) => {
+                    // It is where it was. Nothing else is tried: the next start will.
+                    self.counts.spilled(items);
+                    self.backlog.stop_reading();
+                }
                 Outcome::Unsent(_) => self.unsent.lock().unwrap_or_else(PoisonError::into_inner).push(piece),
             }
         }
@@ -176,12 +192,22 @@ impl Shared {
     /// A piece is done with.
     pub fn finish(&self, piece: &Piece, answer: Result<(), Refused>) {
         if piece.ticket.settle(answer) {
-            self.queue.release(piece.ticket.cost());
-            if let Some(file) = &piece.ticket.recovered_from {
-                file.answered();
+            match &piece.ticket.kept {
+                Kept::Here => self.backlog.release(piece.ticket.cost()),
+                Kept::File(file) => file.answered(),
+                Kept::Log(range) => self.backlog.settled(*range),
             }
         }
     }
+}
+
+/// When the youngest of them is too old; never, where one has no such moment.
+fn expires_of(pieces: &[Piece]) -> Option<tokio::time::Instant> {
+    let mut latest = None;
+    for piece in pieces {
+        latest = latest.max(Some(piece.ticket.expires?));
+    }
+    latest
 }
 
 /// Whether the far end refused the data itself, not the sender: then parts of it may pass.

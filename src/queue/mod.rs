@@ -4,12 +4,14 @@
 //! that was taken is in exactly one state ([`counts`]): queued, in flight, delivered, dropped with a reason, returned to
 //! a sender who waited, or spilled to a file at shutdown. Knows nothing of OTLP's transports.
 
+mod backlog;
 mod batcher;
 mod bounded;
 mod counts;
 mod dispatch;
 #[cfg(test)]
 mod drain_tests;
+pub mod durable;
 #[cfg(test)]
 pub mod fake_fs;
 pub mod fs;
@@ -19,6 +21,7 @@ pub mod log;
 mod model_tests;
 mod recovering;
 mod sender;
+mod slots;
 pub mod spill;
 mod split;
 pub mod state;
@@ -37,13 +40,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use bounded::{BOOKKEEPING_BYTES, QUEUE_IS_FULL};
+pub use durable::{Place, place_for};
 pub use joined::{PartList, SMALL_PART, join};
 pub use spill::{Spill, spill_directory};
 pub use split::pack_by_items;
-pub use ticket::{Piece, Ticket};
+pub use ticket::{Kept, Piece, Ticket};
 
 use crate::component::{BoxFuture, BuildContext, Deadline, Delivery, DropReason, Refused, Running, Stage};
 use crate::pdata::{Batch, Signal};
+use backlog::Backlog;
 use batcher::Batcher;
 use bounded::Queue;
 use counts::Counts;
@@ -51,7 +56,11 @@ use dispatch::{Dispatcher, Shared};
 use fs::{Fs, RealFs};
 use recovering::Recovering;
 use sender::{Outcome, Sender};
+use slots::Slots;
 use spill::Recovery;
+
+/// Requests that a durable queue sends at the same time, if the far end bears them.
+const MOST_CONCURRENT: usize = 64;
 
 /// Builds what `delivery` asks for before `far_end`. Call it inside the runtime. The running part drains: it closes the
 /// queue, flushes its batches, sends what can be sent before the deadline, and keeps the rest for the next start.
@@ -72,8 +81,9 @@ fn deliver_with(
     far_end: Arc<dyn Stage>,
     fs: Arc<dyn Fs>,
 ) -> (Arc<dyn Stage>, Arc<dyn Running>) {
-    let spill = Arc::new(Spill::with_fs(context, signal, fs));
+    let spill = Arc::new(Spill::with_fs(context, signal, Arc::clone(&fs)));
     let counts = Arc::new(Counts::new(&context.instruments, signal));
+    let delivery = &for_its_place(context, signal, delivery);
     let sender = Sender::new(context.id.clone(), delivery, far_end);
     let Some(settings) = &delivery.queue else {
         let direct = Arc::new(Direct {
@@ -83,8 +93,28 @@ fn deliver_with(
         });
         return (Arc::clone(&direct) as Arc<dyn Stage>, direct);
     };
+    let tasks = TaskTracker::new();
+    let sender = Arc::new(sender);
+    let (backlog, slots) = match durable::place_for(context, settings, signal) {
+        durable::Place::Log(dir, durability) => {
+            let log_settings = durable::DurableSettings::new(settings, dir, durability);
+            let of_sender = Arc::clone(&sender);
+            let is_failing = move || of_sender.is_failing();
+            let queue = durable::LogQueue::start(context, log_settings, Arc::clone(&counts), fs, &tasks, is_failing);
+            let most = settings.max_concurrency.unwrap_or(MOST_CONCURRENT);
+            (Backlog::Log(queue), Slots::adapting(settings.num_consumers, most))
+        }
+        durable::Place::Memory | durable::Place::Nowhere => {
+            let queue = Queue::new(settings, context.memory.clone(), Arc::clone(&counts));
+            let slots = match settings.max_concurrency {
+                Some(most) => Slots::adapting(settings.num_consumers, most),
+                None => Slots::fixed(settings.num_consumers),
+            };
+            (Backlog::Memory(queue), slots)
+        }
+    };
     let shared = Arc::new(Shared {
-        queue: Queue::new(settings, context.memory.clone(), Arc::clone(&counts)),
+        backlog,
         sender,
         counts,
         partition_keys: settings
@@ -94,12 +124,11 @@ fn deliver_with(
         unsent: Mutex::default(),
         unread: Mutex::default(),
     });
-    let tasks = TaskTracker::new();
     tasks.spawn(dispatch::dispatch(Dispatcher {
         shared: Arc::clone(&shared),
         batcher: Batcher::new(settings.batch.clone()),
         recovering: Recovering::new(context.id.clone(), Arc::clone(&spill), Arc::clone(&shared.counts)),
-        consumers: settings.num_consumers,
+        slots,
         tasks: tasks.clone(),
     }));
     let queued = Arc::new(Queued {
@@ -110,6 +139,22 @@ fn deliver_with(
         stopped: OnceCell::new(),
     });
     (Arc::clone(&queued) as Arc<dyn Stage>, queued)
+}
+
+/// A durable queue tries for ever, unless it is told not to.
+fn for_its_place(context: &BuildContext, signal: Signal, delivery: &Delivery) -> Delivery {
+    let mut delivery = delivery.clone();
+    let is_durable = delivery
+        .queue
+        .as_ref()
+        .is_some_and(|queue| matches!(durable::place_for(context, queue, signal), durable::Place::Log(..)));
+    if let Some(retry) = &mut delivery.retry
+        && is_durable
+        && !retry.limit_is_configured
+    {
+        retry.max_elapsed_time = Duration::ZERO;
+    }
+    delivery
 }
 
 /// Without a queue: the caller waits, and has the answer.
@@ -124,7 +169,7 @@ impl Stage for Direct {
         Box::pin(async move {
             let items = batch.items();
             let mut books = InFlight::enter(&self.counts, items);
-            match self.sender.send(&batch).await {
+            match self.sender.send(&batch, None).await {
                 Outcome::Delivered => {
                     books.delivered();
                     Ok(())
@@ -198,7 +243,7 @@ impl Stage for Queued {
     fn consume(&self, batch: Batch) -> BoxFuture<'_, Result<(), Refused>> {
         Box::pin(async move {
             let items = batch.items();
-            match self.shared.queue.offer(batch).await {
+            match self.shared.backlog.offer(batch).await {
                 Ok(None) => {
                     self.shared.wait_while_busy().await;
                     Ok(())
@@ -234,7 +279,7 @@ struct SenderStays<'a> {
 impl Drop for SenderStays<'_> {
     fn drop(&mut self) {
         if !self.answered {
-            self.counts.left_behind(self.items);
+            self.counts.left_behind(self.items as f64);
         }
     }
 }
@@ -250,9 +295,9 @@ impl Running for Queued {
 impl Queued {
     async fn drain(&self, deadline: Deadline) {
         let shared = &self.shared;
-        shared.queue.close();
+        shared.backlog.close();
         // With a place to leave data everything is tried once more and no longer; without one, until the deadline.
-        let keep_trying = !shared.counts.is_idle() && !self.can_spill().await;
+        let keep_trying = !shared.backlog.is_durable() && !shared.counts.is_idle() && !self.can_spill().await;
         shared.sender.keep_trying.store(keep_trying, Ordering::Relaxed);
         shared.sender.draining.cancel();
         self.tasks.close();
@@ -266,6 +311,7 @@ impl Queued {
         shared.sender.abort.cancel();
         self.tasks.wait().await;
         let unsent = std::mem::take(&mut *shared.unsent.lock().unwrap_or_else(PoisonError::into_inner));
+        shared.backlog.end(&shared.sender.exporter).await;
         let unread = shared.unread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if !unsent.is_empty() || unread.is_some() {
             self.leave(unsent, unread).await;
@@ -309,7 +355,7 @@ impl Queued {
         ));
         for piece in lost {
             let items = piece.batch.items();
-            if piece.ticket.recovered_from.is_some() {
+            if matches!(piece.ticket.kept, Kept::File(_)) {
                 // Still in the file it came from, which nobody has answered for.
                 shared.counts.spilled(items);
                 continue;

@@ -38,6 +38,8 @@ pub struct Sender {
     learned_timeout: AtomicU64,
     /// Requests with a failed attempt that are still being tried.
     failing: AtomicUsize,
+    /// Attempts that may succeed later: a reason to send less at the same time.
+    pub refusals: AtomicU64,
     /// The agent is stopping: what waits for another try is tried once more, now.
     pub draining: CancellationToken,
     /// The deadline has come.
@@ -59,6 +61,7 @@ impl Sender {
             timeout: delivery.timeout,
             learned_timeout: AtomicU64::new(0),
             failing: AtomicUsize::new(0),
+            refusals: AtomicU64::new(0),
             draining: CancellationToken::new(),
             abort: CancellationToken::new(),
             keep_trying: AtomicBool::new(false),
@@ -68,8 +71,8 @@ impl Sender {
         }
     }
 
-    /// Sends, with retries. Cheap to call with a batch of wire bytes: each attempt clones it.
-    pub async fn send(&self, batch: &Batch) -> Outcome {
+    /// Sends, with retries; none after `expires`. Cheap to call with a batch of wire bytes: each attempt clones it.
+    pub async fn send(&self, batch: &Batch, expires: Option<Instant>) -> Outcome {
         let started = Instant::now();
         let mut timeout = self.first_timeout();
         let mut backoff = self.retry.as_ref().map(Backoff::new);
@@ -92,6 +95,7 @@ impl Sender {
             if refused.permanent {
                 return Outcome::Failed(refused, DropReason::PermanentError);
             }
+            self.refusals.fetch_add(1, Ordering::Relaxed);
             if last_chance && !self.keep_trying.load(Ordering::Relaxed) {
                 return Outcome::Unsent(refused);
             }
@@ -101,6 +105,9 @@ impl Sender {
             let delay = backoff.next_delay().max(refused.retry_after.unwrap_or_default());
             if backoff.is_over(started.elapsed() + delay) {
                 return Outcome::Failed(refused, DropReason::RetryLimit);
+            }
+            if expires.is_some_and(|expires| Instant::now() + delay > expires) {
+                return Outcome::Failed(refused, DropReason::AgeCap);
             }
             failing.get_or_insert_with(|| Failing::enter(&self.failing));
             self.log_retry(&refused, delay);

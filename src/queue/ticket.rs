@@ -5,7 +5,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
+use super::log::Range;
 use super::spill::OpenFile;
 use crate::component::Refused;
 use crate::pdata::{Batch, Permit};
@@ -34,8 +36,20 @@ pub struct Ticket {
     state: Mutex<State>,
     /// Held for data that came without a permit of its own.
     _permit: Option<Permit>,
-    /// The file it was read from, which may go when its records have been answered for.
-    pub recovered_from: Option<Arc<OpenFile>>,
+    /// Where it is kept until it has been answered for.
+    pub kept: Kept,
+    /// No try after this.
+    pub expires: Option<Instant>,
+}
+
+/// Where else a request is.
+pub enum Kept {
+    /// Nowhere.
+    Here,
+    /// In a file that an earlier run left, which may go when its records have been answered for.
+    File(Arc<OpenFile>),
+    /// In the queue's log.
+    Log(Range),
 }
 
 struct State {
@@ -55,15 +69,31 @@ impl Ticket {
                 waiter,
             }),
             _permit: permit,
-            recovered_from: None,
+            kept: Kept::Here,
+            expires: None,
         }
     }
 
     /// For a record that an earlier run left.
     pub fn recovered(file: Arc<OpenFile>) -> Self {
         Self {
-            recovered_from: Some(file),
+            kept: Kept::File(file),
             ..Self::for_answer(None)
+        }
+    }
+
+    /// For a record of the queue's log.
+    pub fn of_log(
+        cost: Cost,
+        waiter: Option<oneshot::Sender<Answer>>,
+        permit: Option<Permit>,
+        range: Range,
+        expires: Option<Instant>,
+    ) -> Self {
+        Self {
+            kept: Kept::Log(range),
+            expires,
+            ..Self::new(cost, waiter, permit)
         }
     }
 

@@ -231,6 +231,46 @@ fn the_equation_closes_at_every_instant_while_a_full_queue_refuses() {
 }
 
 #[test]
+fn the_equation_closes_with_durable_queues() {
+    let live = FarEnd::start();
+    live.refuse_every(7);
+    let ports = free_ports(4);
+    let folder = tempfile::tempdir().unwrap();
+    let extension = format!(
+        "extensions: {{file_storage: {{directory: \"{}\"}}}}",
+        folder.path().display()
+    );
+    let config = config(&ports, &live, "[filter, batch]", 2_000)
+        .replace(
+            "compression: none}",
+            "compression: none, sending_queue: {storage: file_storage}}",
+        )
+        .replace(
+            "sending_queue: {queue_size",
+            "sending_queue: {storage: file_storage, queue_size",
+        )
+        .replace(
+            "service:\n",
+            &format!("{extension}\nservice:\n  extensions: [file_storage]\n"),
+        );
+    let mut agent = Agent::ready(&config);
+    let load = Load::start((ports[0], ports[1]), &Kind::ALL, true, Duration::from_millis(1));
+    watch(ports[2], 120);
+    let ledger = load.stop();
+    assert_eq!(*ledger.finals.lock().unwrap(), [0; 0]);
+    let page = quiet(ports[2]);
+    assert!(page.sum("radiosonde_queue_fsyncs", &[]) > 0);
+    for kind in Kind::ALL {
+        let data_type = &*format!("data_type=\"{}\"", kind.name());
+        assert!(page.sum("radiosonde_queue_bytes", &["exporter=\"otlp/down\"", data_type]) > 0);
+        assert!(page.sum(&format!("otelcol_exporter_sent_{}", kind.items()), &[]) > 0);
+    }
+    assert_eq!(page.sum("radiosonde_torn_gathers_total", &[]), 0);
+    agent.signal(Signal::SIGTERM);
+    assert_eq!(agent.exit_code(), Some(0));
+}
+
+#[test]
 fn a_back_end_that_is_down_costs_the_other_branch_of_a_batch_no_duplicates() {
     let live = FarEnd::start();
     let ports = free_ports(4);

@@ -14,6 +14,7 @@ mod support;
 mod accounting;
 #[cfg(all(feature = "aws", feature = "simulator"))]
 mod demo;
+mod durable;
 mod hostile;
 mod own_traces;
 mod page;

@@ -287,6 +287,13 @@ pub struct Ledger {
     pub finals: Mutex<Vec<i32>>,
 }
 
+impl Ledger {
+    /// No id above it was given out.
+    pub fn last_id(&self) -> u64 {
+        self.next.load(Ordering::Relaxed)
+    }
+}
+
 /// Clients that send until they are stopped.
 pub struct Load {
     pub ledger: Arc<Ledger>,
@@ -301,7 +308,13 @@ impl Load {
     /// One client for each of these, over gRPC at `ports.0` and over HTTP at `ports.1`; every tenth item is marked to be
     /// dropped where `marks`.
     pub fn start(ports: (u16, u16), kinds: &[Kind], marks: bool, pause: Duration) -> Self {
+        Self::start_at(0, ports, kinds, marks, pause)
+    }
+
+    /// The same with ids above `last`.
+    pub fn start_at(last: u64, ports: (u16, u16), kinds: &[Kind], marks: bool, pause: Duration) -> Self {
         let ledger = Arc::new(Ledger::default());
+        ledger.next.store(last, Ordering::Relaxed);
         let stop = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();
         for kind in kinds.iter().copied() {

@@ -5,12 +5,12 @@
 
 use serde::Deserialize;
 
-use crate::component::{Delivery, QueueBatch, QueueSettings, RetrySettings, Sizer};
+use crate::component::{Delivery, Durability, Overflow, QueueBatch, QueueSettings, RetrySettings, Sizer};
 use crate::config::Section;
 use crate::config::types::{ByteSize, GoDuration};
 
-/// Keys of `sending_queue` that belong to the durable queue, refused by name until it is built.
-const NOT_BUILT: [&str; 5] = ["storage", "durability", "max_age", "dead_letter", "overflow"];
+/// Keys of `sending_queue` that are refused by name until they are built.
+const NOT_BUILT: [&str; 1] = ["dead_letter"];
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -39,6 +39,48 @@ struct QueueKeys {
     block_on_overflow: Option<bool>,
     wait_for_result: Option<bool>,
     max_bytes: Option<ByteSize>,
+    storage: Option<String>,
+    durability: Option<DurabilityName>,
+    interval: Option<GoDuration>,
+    overflow: Option<OverflowName>,
+    max_age: Option<GoDuration>,
+    max_concurrency: Option<u64>,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum DurabilityName {
+    Fsync,
+    Interval,
+    Memory,
+}
+
+impl From<DurabilityName> for Durability {
+    fn from(name: DurabilityName) -> Self {
+        match name {
+            DurabilityName::Fsync => Durability::Fsync,
+            DurabilityName::Interval => Durability::Interval,
+            DurabilityName::Memory => Durability::Memory,
+        }
+    }
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "snake_case")]
+enum OverflowName {
+    Refuse,
+    DropOldest,
+    Block,
+}
+
+impl From<OverflowName> for Overflow {
+    fn from(name: OverflowName) -> Self {
+        match name {
+            OverflowName::Refuse => Overflow::Refuse,
+            OverflowName::DropOldest => Overflow::DropOldest,
+            OverflowName::Block => Overflow::Block,
+        }
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -108,6 +150,7 @@ fn read_retry(section: &Section, default: Option<RetrySettings>) -> Option<Retry
         multiplier: keys.multiplier.unwrap_or(base.multiplier),
         max_interval: keys.max_interval.map_or(base.max_interval, |value| value.0),
         max_elapsed_time: keys.max_elapsed_time.map_or(base.max_elapsed_time, |value| value.0),
+        limit_is_configured: keys.max_elapsed_time.is_some(),
     };
     if !enabled {
         return None;
@@ -140,7 +183,7 @@ fn read_queue(section: &Section, default: Option<QueueSettings>) -> Option<Queue
         if section.take(key).is_some() {
             section.error_at(
                 key,
-                format!("`{key}` is not built yet: this queue keeps its content in memory"),
+                format!("`{key}` is not built yet: what is refused for good is counted and dropped"),
             );
         }
     }
@@ -154,11 +197,26 @@ fn read_queue(section: &Section, default: Option<QueueSettings>) -> Option<Queue
         wait_for_result: keys.wait_for_result.unwrap_or(base.wait_for_result),
         max_bytes: keys.max_bytes.map(|size| size.0).or(base.max_bytes),
         batch: read_batch(&section, sizer),
+        size_is_default: keys.queue_size.is_none() && keys.sizer.is_none(),
+        durability: keys.durability.map(Durability::from).or(base.durability),
+        interval: keys.interval.map_or(base.interval, |value| value.0),
+        storage: keys.storage.clone().or(base.storage),
+        storage_dir: None,
+        overflow: keys.overflow.map_or(base.overflow, Overflow::from),
+        max_age: keys.max_age.map_or(base.max_age, |value| value.0),
+        max_concurrency: keys.max_concurrency.map(to_usize).or(base.max_concurrency),
     };
     if keys.enabled == Some(false) {
+        if settings.storage.is_some() {
+            section.warn_at("storage", "has no effect: the queue is switched off");
+        }
         return None;
     }
     check_queue(&section, &settings);
+    check_durable(&section, &settings);
+    if keys.interval.is_some() && settings.durability != Some(Durability::Interval) {
+        section.warn_at("interval", "has no effect without `durability: interval`");
+    }
     Some(settings)
 }
 
@@ -180,6 +238,29 @@ fn check_queue(section: &Section, settings: &QueueSettings) {
             "batch::min_size",
             "must not be more than `queue_size`: the batch would never fill",
         );
+    }
+}
+
+/// Keys of the durable queue that cannot work, or do not go together.
+fn check_durable(section: &Section, settings: &QueueSettings) {
+    if settings.max_concurrency == Some(0) {
+        section.error_at("max_concurrency", "must be at least 1");
+    }
+    if settings.interval.is_zero() {
+        section.error_at(
+            "interval",
+            "must be more than zero; `durability: fsync` syncs before it answers",
+        );
+    }
+    let in_memory = settings.durability == Some(Durability::Memory);
+    if in_memory && settings.overflow == Overflow::DropOldest {
+        section.error_at("overflow", "`drop_oldest` needs a durable queue");
+    }
+    if in_memory && settings.storage.is_some() {
+        section.warn_at("storage", "has no effect with `durability: memory`");
+    }
+    if settings.block_on_overflow && settings.overflow == Overflow::DropOldest {
+        section.error_at("overflow", "`drop_oldest` and `block_on_overflow` exclude each other");
     }
 }
 
@@ -288,10 +369,28 @@ mod tests {
     }
 
     #[test]
-    fn refuses_storage_by_name() {
-        let (_, problems) = read_yaml("sending_queue: {storage: file_storage}");
+    fn reads_the_keys_of_the_durable_queue() {
+        let (delivery, problems) = read_yaml(
+            "retry_on_failure: {max_elapsed_time: 10m}\nsending_queue: {storage: file_storage/a, durability: interval, \
+             interval: 20ms, overflow: drop_oldest, max_age: 1h, max_bytes: 1GiB, max_concurrency: 8}",
+        );
+        assert!(problems.is_empty(), "{problems:?}");
+        let queue = delivery.queue.unwrap();
+        assert_eq!(queue.storage.as_deref(), Some("file_storage/a"));
+        assert_eq!(queue.durability, Some(Durability::Interval));
+        assert_eq!((queue.overflow, queue.max_concurrency), (Overflow::DropOldest, Some(8)));
+        assert_eq!(
+            (queue.interval, queue.max_age),
+            (Duration::from_millis(20), Duration::from_secs(3600))
+        );
+        assert!(queue.size_is_default && delivery.retry.unwrap().limit_is_configured);
+    }
+
+    #[test]
+    fn a_dead_letter_is_refused_by_name() {
+        let (_, problems) = read_yaml("sending_queue: {dead_letter: file}");
         assert_eq!(problems.len(), 1, "{problems:?}");
-        assert!(problems[0].contains("`storage` is not built yet"), "{problems:?}");
+        assert!(problems[0].contains("`dead_letter` is not built yet"), "{problems:?}");
     }
 
     #[test]
@@ -299,6 +398,14 @@ mod tests {
         for (yaml, text) in [
             ("sending_queue: {num_consumers: 0}", "at least 1"),
             ("sending_queue: {queue_size: 0}", "at least 1"),
+            ("sending_queue: {max_concurrency: 0}", "at least 1"),
+            ("sending_queue: {interval: 0s}", "more than zero"),
+            ("sending_queue: {durability: memory, overflow: drop_oldest}", "durable"),
+            (
+                "sending_queue: {block_on_overflow: true, overflow: drop_oldest}",
+                "exclude",
+            ),
+            ("sending_queue: {durability: disk}", "durability"),
             ("sending_queue: {batch: {max_size: 5}}", "at least `min_size`"),
             ("sending_queue: {batch: {sizer: requests}}", "`items` or `bytes`"),
             ("sending_queue: {sizer: items, batch: {}}", "`queue_size`"),

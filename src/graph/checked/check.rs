@@ -46,6 +46,7 @@ pub fn check(document: &Document, registry: &[&dyn Factory]) -> Result<Checked, 
         None => root.error("the key \"service\" with its pipelines is missing"),
     }
     check_authenticators(&declared, &checked);
+    check_storages(&declared, &checked);
     root.report_untaken();
     let problems = document.problems();
     if problems.has_errors() {
@@ -158,6 +159,33 @@ fn check_authenticators(declared: &[Declared<'_>], checked: &Checked) {
             Some(Some(_)) => format!("the extension \"{id}\" is no authenticator"),
         };
         entry.section.error_at("auth::authenticator", message);
+    }
+}
+
+/// A queue that names a storage needs one that is started.
+fn check_storages(declared: &[Declared<'_>], checked: &Checked) {
+    for entry in declared {
+        let Some(Plan::Exporter(plan)) = entry.component.as_ref().map(|component| &component.plan) else {
+            continue;
+        };
+        let Some(storage) = plan.delivery().queue.and_then(|queue| queue.storage) else {
+            continue;
+        };
+        let is_named = |other: &&Declared<'_>| other.kind == ComponentKind::Extension && other.id.as_str() == storage;
+        let problem = match declared.iter().find(is_named) {
+            None => format!("no extension is called \"{storage}\""),
+            Some(other) if !checked.extensions.contains(&other.id) => {
+                format!("the extension \"{storage}\" is not in service::extensions")
+            }
+            Some(other) => match other.component.as_ref().map(|component| &component.plan) {
+                Some(Plan::Extension(plan)) if plan.storage().is_none() => {
+                    format!("the extension \"{storage}\" is no storage")
+                }
+                // Used, or refused for a reason of its own.
+                _ => continue,
+            },
+        };
+        entry.section.error_at("sending_queue::storage", problem);
     }
 }
 

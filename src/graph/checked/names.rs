@@ -96,7 +96,6 @@ const NOT_BUILT: &[(ComponentKind, &[&str])] = &[
         &[
             "health_check",
             "sigv4auth",
-            "file_storage",
             "awsproxy",
             "basicauth",
             "basic_auth",

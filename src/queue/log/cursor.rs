@@ -51,15 +51,22 @@ pub struct Cursor {
 }
 
 /// Reads the cursor of a directory; `None` where there is none that can be trusted.
-pub fn load(fs: &dyn Fs, dir: &Path) -> Option<Saved> {
-    let mut file = fs.open(&dir.join(NAME)).ok()?;
-    let len = file.length().ok()?;
+///
+/// # Errors
+/// It cannot be read now. To go on without it would be to forget what it says.
+pub fn load(fs: &dyn Fs, dir: &Path) -> io::Result<Option<Saved>> {
+    let mut file = match retry(|| fs.open(&dir.join(NAME))) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let len = retry(|| file.length())?;
     if len > LARGEST {
-        return None;
+        return Ok(None);
     }
-    let mut bytes = vec![0; usize::try_from(len).ok()?];
-    retry(|| file.read_at(0, &mut bytes)).ok()?;
-    decode(&bytes)
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+    retry(|| file.read_at(0, &mut bytes))?;
+    Ok(decode(&bytes))
 }
 
 /// A snapshot and its marks.

@@ -7,6 +7,7 @@
 
 mod cursor;
 mod files;
+mod inspect;
 mod reader;
 pub mod record;
 mod segments;
@@ -22,6 +23,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+pub use inspect::{Report, find_logs, look, repair};
 pub use reader::{Read, Reader};
 pub use record::{Draft, Header, Range, Totals};
 pub use writer::{LARGEST_GROUP, Place, Tally, Writer};
@@ -55,31 +57,44 @@ pub enum OpenError {
     Io(String, io::Error),
 }
 
-/// Opens the log of a directory, making it where it is not there. Takes its lock.
+/// Opens the log of a directory, making it where it is not there. Takes its lock. With `step_over` places that cannot
+/// be read count as damaged: for a disk that has been asked several times.
 ///
 /// # Errors
-/// Where somebody else has the log, or the directory cannot be read.
-pub fn open(fs: Arc<dyn Fs>, dir: &Path, segment_bytes: u64) -> Result<Opened, OpenError> {
+/// Where somebody else has the log, or the directory or a file cannot be read now.
+pub fn open(fs: Arc<dyn Fs>, dir: &Path, segment_bytes: u64, step_over: bool) -> Result<Opened, OpenError> {
     let failed = |error| OpenError::Io(dir.display().to_string(), error);
     fs.create_dir(dir).map_err(failed)?;
     let Some(lock) = retry(|| fs.lock(&dir.join(LOCK))).map_err(failed)? else {
         return Err(OpenError::InUse(dir.display().to_string()));
     };
-    recover(fs, dir, segment_bytes, lock).map_err(failed)
+    recover(fs, dir, (segment_bytes, step_over), lock).map_err(failed)
 }
 
-fn recover(fs: Arc<dyn Fs>, dir: &Path, segment_bytes: u64, lock: Box<dyn super::fs::FsLock>) -> io::Result<Opened> {
+fn recover(
+    fs: Arc<dyn Fs>,
+    dir: &Path,
+    (segment_bytes, step_over): (u64, bool),
+    lock: Box<dyn super::fs::FsLock>,
+) -> io::Result<Opened> {
     let mut put_aside = Vec::new();
-    let mut list = find_segments(fs.as_ref(), dir, &mut put_aside)?;
+    let mut list = find_segments(fs.as_ref(), dir, &mut put_aside, step_over)?;
     let next_number = list.back().map_or(1, |segment| segment.number.saturating_add(1));
     let last_number = list.back().map_or(0, |segment| segment.number);
-    let saved = cursor::load(fs.as_ref(), dir);
+    let saved = match cursor::load(fs.as_ref(), dir) {
+        Err(_) if step_over => None,
+        saved => saved?,
+    };
     let promised = saved.as_ref().map_or(0, |saved| saved.end.records);
-    let (found_end, torn) = find_end(fs.as_ref(), dir, &mut list, promised)?;
+    let (found_end, torn) = find_end(fs.as_ref(), dir, &mut list, promised, step_over)?;
     let mut saved = match saved {
         Some(saved) => saved,
         None => Saved {
-            settled: Settled::from(find_base(fs.as_ref(), dir, &list)?.or(found_end).unwrap_or_default()),
+            settled: Settled::from(
+                find_base(fs.as_ref(), dir, &list, step_over)?
+                    .or(found_end)
+                    .unwrap_or_default(),
+            ),
             end: Totals::default(),
         },
     };
@@ -126,33 +141,38 @@ fn recover(fs: Arc<dyn Fs>, dir: &Path, segment_bytes: u64, lock: Box<dyn super:
 }
 
 /// The segments of a directory. Files that are not ours stay where they are, segments of a later version are put aside.
-fn find_segments(fs: &dyn Fs, dir: &Path, put_aside: &mut Vec<String>) -> io::Result<VecDeque<Segment>> {
+fn find_segments(
+    fs: &dyn Fs,
+    dir: &Path,
+    put_aside: &mut Vec<String>,
+    step_over: bool,
+) -> io::Result<VecDeque<Segment>> {
     let mut list: VecDeque<Segment> = VecDeque::new();
     for name in retry(|| fs.list(dir))? {
         let Some((number, nonce)) = parse_segment_name(&name) else {
             continue;
         };
         let path = dir.join(&name);
-        let mut file = match retry(|| fs.open(&path)) {
-            Ok(file) => file,
-            // A directory of that name, or a file that we may not read.
-            Err(_) => {
+        let read = retry(|| fs.open(&path)).and_then(|mut file| {
+            let readable = retry(|| file.length())?;
+            let mut head = vec![0; HEAD_LEN.min(readable) as usize];
+            retry(|| file.read_at(0, &mut head))?;
+            Ok((readable, head))
+        });
+        let (readable, head) = match read {
+            Ok(read) => read,
+            // A directory of that name, a file that we may not read, a place on the disk that is gone for good.
+            Err(error) if step_over || is_for_good(&error) => {
                 put_aside.push(name);
                 continue;
             }
+            Err(error) => return Err(error),
         };
-        let Ok(readable) = file.length() else {
-            put_aside.push(name);
-            continue;
-        };
-        let mut head = vec![0; HEAD_LEN.min(readable) as usize];
-        let said: Head = match retry(|| file.read_at(0, &mut head)) {
-            Ok(()) => record::decode_head(nonce, &head),
-            Err(_) => Head::Damaged,
-        };
+        let said: Head = record::decode_head(nonce, &head);
         let is_second = list.back().is_some_and(|before| before.number == number);
         if matches!(said, Head::Future(_)) || is_second {
-            quarantine(fs, dir, &name)?;
+            // Where it cannot be moved it stays, and is left out all the same.
+            let _best_effort = quarantine(fs, dir, &name);
             put_aside.push(name);
             continue;
         }
@@ -175,6 +195,15 @@ fn find_segments(fs: &dyn Fs, dir: &Path, put_aside: &mut Vec<String>) -> io::Re
     Ok(list)
 }
 
+/// Trying again will not help.
+fn is_for_good(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, IsADirectory, NotFound, PermissionDenied, UnexpectedEof};
+    matches!(
+        error.kind(),
+        IsADirectory | NotFound | PermissionDenied | InvalidInput | UnexpectedEof
+    )
+}
+
 /// Where the log ends by its segments, and what is missing of a last group that nobody was promised. What the last
 /// segments have beyond the end is given back to the disk, unless they should hold more.
 fn find_end(
@@ -182,13 +211,14 @@ fn find_end(
     dir: &Path,
     list: &mut VecDeque<Segment>,
     promised: u64,
+    step_over: bool,
 ) -> io::Result<(Option<Totals>, Vec<Range>)> {
     let mut end = None;
     let mut torn = Vec::new();
     let mut seen = Vec::new();
     for segment in list.iter_mut().rev() {
         let path = dir.join(&segment.name);
-        let found = reader::find_ending(fs, &path, segment.nonce, segment.first, segment.readable)?;
+        let found = reader::find_ending(fs, &path, segment.nonce, segment.first, segment.readable, step_over)?;
         if let Some(ending) = found {
             torn = ending.torn;
             torn.retain(|range| range.from.records >= promised);
@@ -218,9 +248,9 @@ fn find_end(
 }
 
 /// Without a cursor everything that is there is to be sent.
-fn find_base(fs: &dyn Fs, dir: &Path, list: &VecDeque<Segment>) -> io::Result<Option<Totals>> {
+fn find_base(fs: &dyn Fs, dir: &Path, list: &VecDeque<Segment>, step_over: bool) -> io::Result<Option<Totals>> {
     for segment in list {
-        let first = reader::first_record(fs, &dir.join(&segment.name), segment.nonce, segment.readable)?;
+        let first = reader::first_record(fs, &dir.join(&segment.name), segment.nonce, segment.readable, step_over)?;
         if let Some(header) = first {
             return Ok(Some(header.before));
         }

@@ -107,7 +107,7 @@ impl Reader {
     ///
     /// # Errors
     /// The file cannot be read now; the next call tries again, and steps over the place after some tries.
-    pub fn next(&mut self) -> io::Result<Read> {
+    pub fn read_next(&mut self) -> io::Result<Read> {
         match self.next_or_fail() {
             Ok(read) => {
                 self.failures = 0;
@@ -329,6 +329,7 @@ pub(super) fn find_ending(
     nonce: u64,
     first: Option<Totals>,
     readable: u64,
+    step_over: bool,
 ) -> io::Result<Option<Ending>> {
     let mut file = retry(|| fs.open(path))?;
     let mut ending: Option<Ending> = None;
@@ -336,9 +337,13 @@ pub(super) fn find_ending(
     let mut expected = first;
     let mut group: Vec<(u64, Header)> = Vec::new();
     loop {
-        let found = match header_at(file.as_mut(), nonce, offset, readable)? {
+        let header = match header_at(file.as_mut(), nonce, offset, readable) {
+            Err(_) if step_over => None,
+            read => read?,
+        };
+        let found = match header {
             Some(header) => Some((offset, header)),
-            None => find_header(file.as_mut(), nonce, offset, readable, false)?,
+            None => find_header(file.as_mut(), nonce, offset, readable, step_over)?,
         };
         let Some((place, header)) = found else { break };
         let range = header.range();
@@ -380,7 +385,12 @@ pub(super) fn find_ending(
                     .saturating_sub(HEADER_LEN)
             ];
             let read = retry(|| file.read_at(place + HEADER_LEN as u64, &mut body));
-            if read.is_err() || header.decode_body(Bytes::from(body)).is_none() {
+            if let Err(error) = read
+                && !step_over
+            {
+                return Err(error);
+            }
+            if header.decode_body(Bytes::from(body)).is_none() {
                 ending.torn.push(header.range());
             }
         }
@@ -389,7 +399,13 @@ pub(super) fn find_ending(
 }
 
 /// The first whole header of a file.
-pub(super) fn first_record(fs: &dyn Fs, path: &Path, nonce: u64, readable: u64) -> io::Result<Option<Header>> {
+pub(super) fn first_record(
+    fs: &dyn Fs,
+    path: &Path,
+    nonce: u64,
+    readable: u64,
+    step_over: bool,
+) -> io::Result<Option<Header>> {
     let mut file = retry(|| fs.open(path))?;
-    Ok(find_header(file.as_mut(), nonce, HEAD_LEN.min(readable), readable, false)?.map(|(_, header)| header))
+    Ok(find_header(file.as_mut(), nonce, HEAD_LEN.min(readable), readable, step_over)?.map(|(_, header)| header))
 }

@@ -71,15 +71,10 @@ impl Spill {
     pub fn with_fs(context: &BuildContext, signal: Signal, fs: Arc<dyn Fs>) -> Self {
         let state_dir = context.state_dir.as_ref().map(|dir| dir.join("spill"));
         let id = format!("{}/{}", context.kind.name(), context.id);
-        let readable: String = id
-            .chars()
-            .take(48)
-            .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
-            .collect();
         Self {
             fs,
             dir: state_dir.or_else(|| context.spill_dir.clone()),
-            stem: format!("{readable}-{:016x}-{}", xxh3_64(id.as_bytes()), signal.name()),
+            stem: stem_of(context, signal),
             id,
         }
     }
@@ -220,6 +215,14 @@ impl Spill {
             lock: Arc::from(lock),
         })))
     }
+}
+
+/// What names of files and folders of one component and signal begin with: readable, and different for each id.
+pub fn stem_of(context: &BuildContext, signal: Signal) -> String {
+    let id = format!("{}/{}", context.kind.name(), context.id);
+    let is_plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    let readable: String = id.chars().take(48).map(is_plain).collect();
+    format!("{readable}-{:016x}-{}", xxh3_64(id.as_bytes()), signal.name())
 }
 
 /// How many batches to try after `tried` failed, of which `written` went into the file. If all did it was the sync.

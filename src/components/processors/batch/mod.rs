@@ -21,8 +21,8 @@ use tokio::sync::OnceCell;
 use tokio_util::task::TaskTracker;
 
 use crate::component::{
-    BoxFuture, BuildContext, BuiltProcessor, ComponentKind, Deadline, Factory, Outlet, Plan, ProcessorPlan, Refused,
-    Running, Stability, Stage, StartError,
+    BoxFuture, BuildContext, BuiltProcessor, ComponentKind, Deadline, Factory, Outlet, Plan, ProcessorPlan, QueueBatch,
+    Refused, Running, Sizer, Stability, Stage, StartError,
 };
 use crate::config::Section;
 use crate::config::types::GoDuration;
@@ -130,6 +130,18 @@ impl ProcessorPlan for BatchPlan {
         Ok(BuiltProcessor::Active {
             stage: Arc::clone(&processor) as Arc<dyn Stage>,
             running: processor,
+        })
+    }
+
+    fn batching(&self) -> Option<QueueBatch> {
+        let config = &self.config;
+        Some(QueueBatch {
+            // A timeout of zero sends at once.
+            flush_timeout: config.timeout.0.max(Duration::from_millis(1)),
+            min_size: u64::from(config.send_batch_size).max(1),
+            max_size: u64::from(config.send_batch_max_size),
+            sizer: Sizer::Items,
+            partition_keys: config.metadata_keys.clone(),
         })
     }
 }

@@ -45,7 +45,7 @@ fn run(fs: &SimFs, seed: u64, story: &mut Story) {
     let mut dice = Dice(seed);
     let mut next_id = 0;
     for _life in 0..3 {
-        let Ok(mut log) = open(Arc::new(fs.clone()), &dir(), SEGMENT) else {
+        let Ok(mut log) = open(Arc::new(fs.clone()), &dir(), SEGMENT, false) else {
             return;
         };
         let mut read: Vec<(u64, Range)> = Vec::new();
@@ -62,7 +62,7 @@ fn run(fs: &SimFs, seed: u64, story: &mut Story) {
                 }
                 4..=5 => {
                     for _ in 0..6 {
-                        if let Ok(Read::Record(header, batch)) = log.reader.next() {
+                        if let Ok(Read::Record(header, batch)) = log.reader.read_next() {
                             read.push((id_of(&batch), header.range()));
                         }
                     }

@@ -99,7 +99,7 @@ fn damage_of_every_kind_costs_only_what_it_hit() {
                 _ => fs.damage(&path, |bytes| {
                     for _ in 0..20 {
                         let at = dice.below(bytes.len());
-                        bytes[at] = dice.next() as u8;
+                        bytes[at] = dice.roll() as u8;
                     }
                 }),
             }
@@ -220,7 +220,7 @@ fn any_bytes_for_a_segment_or_a_cursor_are_survived() {
         let mut dice = Dice(seed);
         let fs = SimFs::default();
         let len = dice.below(3000);
-        let mut bytes: Vec<u8> = (0..len).map(|_| dice.next() as u8).collect();
+        let mut bytes: Vec<u8> = (0..len).map(|_| dice.roll() as u8).collect();
         if dice.below(2) == 0 {
             // Magics everywhere.
             for at in (0..len.saturating_sub(4)).step_by(7) {

@@ -21,7 +21,7 @@ fn dir() -> PathBuf {
 }
 
 fn reopen(fs: &SimFs) -> Opened {
-    open(Arc::new(fs.clone()), &dir(), SEGMENT).unwrap()
+    open(Arc::new(fs.clone()), &dir(), SEGMENT, false).unwrap()
 }
 
 /// A record of `items` items whose payload is its id again and again.
@@ -45,7 +45,7 @@ fn id_of(batch: &Batch) -> u64 {
 fn drain(opened: &mut Opened) -> (Vec<(u64, Range)>, Vec<Range>) {
     let (mut read, mut lost) = (Vec::new(), Vec::new());
     loop {
-        match opened.reader.next().unwrap() {
+        match opened.reader.read_next().unwrap() {
             Read::Record(header, batch) => read.push((id_of(&batch), header.range())),
             Read::Lost(ranges) => lost.extend(ranges),
             Read::Nothing => return (read, lost),
@@ -102,7 +102,7 @@ fn what_was_written_is_read_in_order_and_again_after_a_start() {
 fn a_second_writer_is_refused() {
     let fs = SimFs::default();
     let _first = reopen(&fs);
-    let second = open(Arc::new(fs.clone()), &dir(), SEGMENT);
+    let second = open(Arc::new(fs.clone()), &dir(), SEGMENT, false);
     assert!(second.is_err_and(|error| error.to_string().contains("in use")));
 }
 
@@ -142,7 +142,7 @@ fn a_full_disk_refuses_and_goes_on_when_there_is_room_and_settling_needs_none() 
 #[test]
 fn one_sync_for_a_group() {
     let fs = SimFs::default();
-    let mut log = open(Arc::new(fs.clone()), &dir(), 1 << 20).unwrap();
+    let mut log = open(Arc::new(fs.clone()), &dir(), 1 << 20, false).unwrap();
     log.writer.commit(&[draft(0, 1)], true).unwrap();
     let before = fs.syncs();
     let group: Vec<Draft> = (1..500).map(|id| draft(id, 1)).collect();

@@ -57,7 +57,7 @@ proptest! {
                     unread.extend(ids);
                 }
                 Step::Read(count) => for _ in 0..count {
-                    match log.reader.next().unwrap() {
+                    match log.reader.read_next().unwrap() {
                         Read::Record(header, batch) => {
                             let id = id_of(&batch);
                             // What was settled and not marked may come again after a kill.

@@ -1,0 +1,406 @@
+//! The durable queue as the pipeline and the far end see it, on a disk that loses what was not synced.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use crate::component::{
+    BuildContext, ComponentKind, Deadline, Delivery, Durability, Overflow, QueueBatch, QueueSettings, Refused,
+    RetrySettings, Running, Sizer, Stage,
+};
+use crate::pdata::Signal;
+use crate::queue::deliver_with;
+use crate::queue::log::sim_fs::{Fault, Plan, SimFs};
+use crate::queue::testing::{Act, FarEnd, metric, spans};
+use crate::queue::tests::assert_books_close;
+
+fn context() -> BuildContext {
+    let mut context = BuildContext::standalone(ComponentKind::Exporter, "otlp");
+    context.state_dir = Some(PathBuf::from("/state"));
+    context
+}
+
+fn delivery() -> Delivery {
+    Delivery {
+        queue: Some(QueueSettings::default()),
+        retry: Some(RetrySettings::default()),
+        timeout: Some(Duration::from_secs(5)),
+    }
+}
+
+fn with(change: impl FnOnce(&mut QueueSettings)) -> Delivery {
+    let mut delivery = delivery();
+    delivery.queue.iter_mut().next().map(change).unwrap();
+    delivery
+}
+
+struct Started {
+    context: BuildContext,
+    stage: Arc<dyn Stage>,
+    running: Arc<dyn Running>,
+}
+
+fn start(fs: &SimFs, delivery: &Delivery, far_end: &Arc<FarEnd>) -> Started {
+    let context = context();
+    let (stage, running) = deliver_with(
+        &context,
+        Signal::Traces,
+        delivery,
+        far_end.clone(),
+        Arc::new(fs.clone()),
+    );
+    Started {
+        context,
+        stage,
+        running,
+    }
+}
+
+impl Started {
+    async fn stop(&self) {
+        self.running.stop(Deadline::after(Duration::from_secs(25))).await;
+        assert_books_close(&self.context);
+    }
+
+    fn metric(&self, name: &str) -> f64 {
+        metric(self.context.instruments.registry(), name, &[])
+    }
+
+    fn dropped(&self, reason: &str) -> f64 {
+        metric(
+            self.context.instruments.registry(),
+            "otelcol_dropped_items",
+            &[("reason", reason)],
+        )
+    }
+}
+
+fn down() -> Act {
+    Act::Refuse(Refused::retryable("connection refused"))
+}
+
+async fn some_time() {
+    tokio::time::sleep(Duration::from_secs(2)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_acknowledged_survives_a_power_cut_and_is_delivered_after_it() {
+    let fs = SimFs::default();
+    let first = start(&fs, &delivery(), &FarEnd::new(down()));
+    for id in 0..30 {
+        first.stage.consume(spans([id])).await.unwrap();
+        assert_books_close(&first.context);
+    }
+    fs.crash(1);
+    let far_end = FarEnd::new(Act::Take);
+    let second = start(&fs, &delivery(), &far_end);
+    some_time().await;
+    assert_eq!(far_end.all_ids(), (0..30).collect::<Vec<_>>());
+    assert_eq!(second.metric("radiosonde_recovered_items"), 30.0);
+    second.stop().await;
+    assert_eq!(second.metric("radiosonde_queue_disk_bytes"), 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_leaves_the_rest_in_the_log_and_nothing_is_delivered_twice() {
+    let fs = SimFs::default();
+    for batch in [None, Some(QueueBatch::default())] {
+        let delivery = with(|queue| queue.batch = batch);
+        let first = start(&fs, &delivery, &FarEnd::new(down()));
+        for id in 0..30 {
+            first.stage.consume(spans([id])).await.unwrap();
+        }
+        let before = tokio::time::Instant::now();
+        first.stop().await;
+        assert!(before.elapsed() < Duration::from_secs(2), "{:?}", before.elapsed());
+        assert_eq!(first.metric("radiosonde_spilled_items"), 30.0);
+        let far_end = FarEnd::new(Act::Take);
+        let second = start(&fs, &delivery, &far_end);
+        some_time().await;
+        second.stop().await;
+        assert_eq!(far_end.all_ids(), (0..30).collect::<Vec<_>>());
+        let third = FarEnd::new(Act::Take);
+        let last = start(&fs, &delivery, &third);
+        some_time().await;
+        last.stop().await;
+        assert_eq!(third.all_ids(), [] as [u64; 0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_of_one_moment_share_a_sync() {
+    let fs = SimFs::default();
+    let queue = start(&fs, &delivery(), &FarEnd::new(Act::Take));
+    queue.stage.consume(spans([0])).await.unwrap();
+    let before = queue.metric("radiosonde_queue_fsyncs");
+    let all = futures(&queue, 1..200).await;
+    assert!(all.iter().all(Result::is_ok));
+    let syncs = queue.metric("radiosonde_queue_fsyncs") - before;
+    assert!(syncs <= 3.0, "{syncs}");
+    queue.stop().await;
+}
+
+async fn futures(queue: &Started, ids: std::ops::Range<u64>) -> Vec<Result<(), Refused>> {
+    let mut set = tokio::task::JoinSet::new();
+    for id in ids {
+        let stage = Arc::clone(&queue.stage);
+        set.spawn(async move { stage.consume(spans([id])).await });
+    }
+    set.join_all().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_refuses_and_delivers_and_recovers_by_itself() {
+    let fs = SimFs::default();
+    let far_end = FarEnd::new(down());
+    let queue = start(&fs, &delivery(), &far_end);
+    for id in 0..5 {
+        queue.stage.consume(spans([id])).await.unwrap();
+    }
+    fs.plan(Plan {
+        fault: Fault::Full,
+        at: 0,
+        calls: usize::MAX / 2,
+    });
+    let refused = queue.stage.consume(spans([100])).await.unwrap_err();
+    assert!(
+        !refused.permanent && refused.message.contains("cannot be written"),
+        "{refused}"
+    );
+    assert_books_close(&queue.context);
+    far_end.act(Act::Take);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(
+        far_end.all_ids(),
+        (0..5).collect::<Vec<_>>(),
+        "reading fails too here, and is tried again"
+    );
+    fs.heal();
+    queue.stage.consume(spans([5])).await.unwrap();
+    some_time().await;
+    assert_eq!(far_end.all_ids(), (0..6).collect::<Vec<_>>());
+    queue.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn overflow_refuses_or_drops_the_oldest_or_waits() {
+    for overflow in [Overflow::Refuse, Overflow::DropOldest, Overflow::Block] {
+        let fs = SimFs::default();
+        let far_end = FarEnd::new(down());
+        let delivery = with(|queue| {
+            queue.size_is_default = false;
+            queue.sizer = Sizer::Items;
+            queue.queue_size = 40;
+            queue.num_consumers = 1;
+            queue.max_concurrency = Some(1);
+            queue.overflow = overflow;
+        });
+        let queue = start(&fs, &delivery, &far_end);
+        for id in 0..40 {
+            queue.stage.consume(spans([id])).await.unwrap();
+        }
+        let next = tokio::time::timeout(Duration::from_millis(900), queue.stage.consume(spans([40]))).await;
+        match (overflow, next) {
+            (Overflow::Refuse, Ok(Err(refused))) => assert_eq!(refused.message, "sending queue is full"),
+            (Overflow::DropOldest, Ok(Ok(()))) => assert_eq!(queue.dropped("overflow_drop_oldest"), 1.0),
+            (Overflow::Block, Err(_still_waiting)) => {}
+            (overflow, next) => panic!("{overflow:?}: {next:?}"),
+        }
+        assert_books_close(&queue.context);
+        far_end.act(Act::Take);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        queue.stage.consume(spans([50])).await.unwrap();
+        some_time().await;
+        queue.stop().await;
+        assert_eq!(
+            far_end.all_ids().len(),
+            if overflow == Overflow::DropOldest { 41 } else { 41 }
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_the_result_hears_it_through_batches_too() {
+    let fs = SimFs::default();
+    let far_end = FarEnd::new(Act::TakeAfter(Duration::from_millis(300)));
+    far_end.refuse_spans([7]);
+    let delivery = with(|queue| {
+        queue.wait_for_result = true;
+        queue.batch = Some(QueueBatch {
+            min_size: 5,
+            ..QueueBatch::default()
+        });
+    });
+    let queue = start(&fs, &delivery, &far_end);
+    let answers = futures(&queue, 0..10).await;
+    assert_eq!(
+        answers.iter().filter(|answer| answer.is_err()).count(),
+        1,
+        "only the bad one: {answers:?}"
+    );
+    assert_eq!(far_end.all_ids(), [0, 1, 2, 3, 4, 5, 6, 8, 9]);
+    queue.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn damaged_records_are_counted_and_the_others_delivered() {
+    let fs = SimFs::default();
+    let first = start(&fs, &delivery(), &FarEnd::new(down()));
+    for id in 0..20 {
+        first.stage.consume(spans([id, 1000 + id])).await.unwrap();
+    }
+    first.stop().await;
+    let (path, _) = fs
+        .files()
+        .into_iter()
+        .find(|(path, _)| path.extension().is_some_and(|e| e == "wal"))
+        .unwrap();
+    fs.damage(&path, |bytes| {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x40;
+    });
+    let far_end = FarEnd::new(Act::Take);
+    let second = start(&fs, &delivery(), &far_end);
+    some_time().await;
+    assert_eq!(far_end.all_ids().len(), 38);
+    assert_eq!(second.dropped("corrupt_record"), 2.0);
+    assert_eq!(second.metric("radiosonde_queue_corrupt_records"), 1.0);
+    second.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn tries_for_ever_unless_a_limit_was_configured() {
+    for (limit, dropped) in [(None, 0.0), (Some(Duration::from_secs(60)), 1.0)] {
+        let fs = SimFs::default();
+        let mut delivery = delivery();
+        if let (Some(retry), Some(limit)) = (&mut delivery.retry, limit) {
+            retry.max_elapsed_time = limit;
+            retry.limit_is_configured = true;
+        }
+        let queue = start(&fs, &delivery, &FarEnd::new(down()));
+        queue.stage.consume(spans([1])).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(8 * 3600)).await;
+        assert_eq!(queue.dropped("retry_limit"), dropped);
+        queue.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_is_in_use_is_refused_until_it_is_free() {
+    let fs = SimFs::default();
+    let far_end = FarEnd::new(Act::Take);
+    let first = start(&fs, &delivery(), &far_end);
+    first.stage.consume(spans([1])).await.unwrap();
+    let second = start(&fs, &delivery(), &far_end);
+    let refused = second.stage.consume(spans([2])).await.unwrap_err();
+    assert!(refused.message.contains("in use"), "{refused}");
+    first.stop().await;
+    some_time().await;
+    second.stage.consume(spans([3])).await.unwrap();
+    some_time().await;
+    second.stop().await;
+    assert_eq!(far_end.all_ids(), [1, 3]);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Offer(u64),
+    Wait(u64),
+    Down,
+    Up,
+    Poison,
+    Restart,
+    PowerCut(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (1u64..8).prop_map(Step::Offer),
+        3 => (1u64..20_000).prop_map(Step::Wait),
+        1 => Just(Step::Down),
+        1 => Just(Step::Up),
+        1 => Just(Step::Poison),
+        1 => Just(Step::Restart),
+        1 => any::<u64>().prop_map(Step::PowerCut),
+    ]
+}
+
+fn settings() -> impl Strategy<Value = QueueSettings> {
+    (1usize..4, proptest::option::of((1u64..12, 0u64..3))).prop_map(|(num_consumers, batch)| QueueSettings {
+        num_consumers,
+        max_bytes: Some(16 << 20),
+        batch: batch.map(|(min_size, factor)| QueueBatch {
+            min_size,
+            max_size: min_size * factor,
+            ..QueueBatch::default()
+        }),
+        durability: Some(Durability::Fsync),
+        ..QueueSettings::default()
+    })
+}
+
+/// Gives what was acknowledged and neither delivered nor dropped.
+async fn run(settings: QueueSettings, steps: Vec<Step>) -> (usize, f64) {
+    let fs = SimFs::default();
+    let far_end = FarEnd::new(Act::TakeAfter(Duration::from_millis(300)));
+    let delivery = with(|queue| *queue = settings);
+    let mut queue = start(&fs, &delivery, &far_end);
+    let (mut taken, mut dropped, mut next_id) = (std::collections::BTreeSet::new(), 0.0, 0);
+    let ending = [Step::Up, Step::Restart, Step::Wait(120_000)];
+    for step in steps.into_iter().chain(ending) {
+        match step {
+            Step::Offer(items) => {
+                let offered = next_id..next_id + items;
+                next_id += items;
+                if queue.stage.consume(spans(offered.clone())).await.is_ok() {
+                    taken.extend(offered);
+                }
+            }
+            Step::Wait(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
+            Step::Down => far_end.act(down()),
+            Step::Up => far_end.act(Act::TakeAfter(Duration::from_millis(300))),
+            Step::Poison => far_end.next(Act::Refuse(Refused::permanent("invalid"))),
+            Step::Restart => {
+                queue.stop().await;
+                dropped += queue.metric("otelcol_dropped_items");
+                queue = start(&fs, &delivery, &far_end);
+            }
+            Step::PowerCut(seed) => {
+                assert_books_close(&queue.context);
+                dropped += queue.metric("otelcol_dropped_items");
+                // Whatever the old process does from now on fails.
+                fs.plan(Plan {
+                    fault: Fault::PowerCut,
+                    at: 0,
+                    calls: 1,
+                });
+                far_end.act(Act::Hang);
+                queue.running.stop(Deadline::after(Duration::ZERO)).await;
+                fs.crash(seed);
+                far_end.act(Act::TakeAfter(Duration::from_millis(300)));
+                queue = start(&fs, &delivery, &far_end);
+            }
+        }
+        assert_books_close(&queue.context);
+    }
+    queue.stop().await;
+    dropped += queue.metric("otelcol_dropped_items");
+    let delivered: std::collections::BTreeSet<u64> = far_end.all_ids().into_iter().collect();
+    (taken.difference(&delivered).count(), dropped)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn nothing_acknowledged_is_lost_by_power_cuts_restarts_and_outages(
+        settings in settings(),
+        steps in proptest::collection::vec(step(), 1..30),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let (missing, dropped) = runtime.block_on(run(settings, steps));
+        prop_assert!(missing as f64 <= dropped, "{missing} missing, {dropped} dropped for good");
+    }
+}
