@@ -63,7 +63,9 @@ fn a_process_that_is_killed_again_and_again_loses_nothing_that_it_acknowledged()
         let agent = Agent::spawn_in(&folder, &config(&ports, &storage, live.address, ""), &[]).until_ready();
         let load = Load::start_at(first_id, (ports[0], ports[1]), &Kind::ALL, false, Duration::ZERO);
         dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        std::thread::sleep(Duration::from_millis(150 + (dice >> 33) % 500));
+        // A busy machine needs its time to acknowledge anything at all.
+        load.wait_for(100);
+        std::thread::sleep(Duration::from_millis((dice >> 33) % 500));
         // Killed with SIGKILL.
         drop(agent);
         let ledger = load.stop();
@@ -77,7 +79,7 @@ fn a_process_that_is_killed_again_and_again_loses_nothing_that_it_acknowledged()
     let seen = live.seen();
     let missing: Vec<&u64> = acknowledged.iter().filter(|id| !seen.contains_key(id)).collect();
     assert_eq!(missing, [] as [&u64; 0], "of {} acknowledged", acknowledged.len());
-    assert!(acknowledged.len() > 200, "{}", acknowledged.len());
+    assert!(acknowledged.len() >= kills() * 100, "{}", acknowledged.len());
     assert!(seen.keys().all(|id| *id <= first_id), "only what was sent");
     let twice = seen.values().filter(|times| **times > 1).count();
     println!(

@@ -345,6 +345,17 @@ impl Load {
         Self { ledger, stop, threads }
     }
 
+    /// Waits until so many items have been acknowledged.
+    pub fn wait_for(&self, count: usize) {
+        for _ in 0..super::PATIENCE.as_millis() / 5 {
+            if self.ledger.acknowledged.lock().unwrap().len() >= count {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("nothing is acknowledged");
+    }
+
     /// Ends all clients and gives what they did.
     pub fn stop(self) -> Arc<Ledger> {
         self.stop.store(true, Ordering::Relaxed);

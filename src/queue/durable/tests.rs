@@ -214,10 +214,8 @@ async fn overflow_refuses_or_drops_the_oldest_or_waits() {
         queue.stage.consume(spans([50])).await.unwrap();
         some_time().await;
         queue.stop().await;
-        assert_eq!(
-            far_end.all_ids().len(),
-            if overflow == Overflow::DropOldest { 41 } else { 41 }
-        );
+        // One was dropped, refused or given up by its sender, and one came later.
+        assert_eq!(far_end.all_ids().len(), 41);
     }
 }
 
