@@ -99,8 +99,10 @@ fn a_throttled_table_shows_with_its_alert_and_the_same_goes_to_another_agent() {
     let mut backend = Agent::ready(&format!(
         "receivers:\n  otlp:\n    protocols:\n      grpc:\n        endpoint: 127.0.0.1:{}\n\
          exporters:\n  file:\n    path: ${{env:HOME}}/out.jsonl\n\
+         \x20 file/traces:\n    path: ${{env:HOME}}/traces.jsonl\n\
          service:\n  admin:\n    endpoint: 127.0.0.1:{}\n  telemetry:\n    metrics:\n      level: none\n\
          \x20 pipelines:\n    metrics:\n      receivers: [otlp]\n      exporters: [file]\n\
+         \x20   traces:\n      receivers: [otlp]\n      exporters: [file/traces]\n\
          \x20   logs:\n      receivers: [otlp]\n      exporters: [file]\n",
         ports[0], ports[1],
     ));
@@ -158,6 +160,7 @@ fn a_throttled_table_shows_with_its_alert_and_the_same_goes_to_another_agent() {
     assert_eq!(backend.exit_code(), Some(0));
     let text = std::fs::read_to_string(file(&backend, "out.jsonl")).unwrap();
     check_metrics(&text);
+    check_traces(&std::fs::read_to_string(file(&backend, "traces.jsonl")).unwrap());
 }
 
 #[test]
@@ -239,6 +242,26 @@ fn points<'a>(came: &'a Came<'_>, kind: &str) -> &'a [Json] {
 }
 
 /// The typed form: resource, scope, unit, period, temporality, histogram without bounds, percentiles beside it.
+/// The traces of the simulated application came whole: every span once, failed ones among them.
+fn check_traces(text: &str) {
+    let mut ids = std::collections::BTreeSet::new();
+    let (mut spans, mut failed) = (0, 0);
+    for line in text.lines() {
+        let request: Json = serde_json::from_str(line).unwrap();
+        for resource in request["resourceSpans"].as_array().unwrap() {
+            for scope in resource["scopeSpans"].as_array().unwrap() {
+                for span in scope["spans"].as_array().unwrap() {
+                    spans += 1;
+                    failed += usize::from(span["status"]["code"] == 2);
+                    ids.insert((span["traceId"].to_string(), span["spanId"].to_string()));
+                }
+            }
+        }
+    }
+    assert!(spans > 50 && failed > 0, "{spans} spans, {failed} failed");
+    assert_eq!(ids.len(), spans, "none twice");
+}
+
 fn check_metrics(text: &str) {
     let requests = text.lines().map(|line| serde_json::from_str::<Json>(line).unwrap());
     let (requests, logs): (Vec<Json>, Vec<Json>) = requests.partition(|request| request.get("resourceLogs").is_none());
