@@ -90,8 +90,10 @@ async fn day(traces: f64) {
         panic!("the configuration is wrong");
     };
     let sink = Arc::new(Sink::default());
-    let mut outlets = Outlets::default();
-    outlets.traces = Some(Outlet::to(sink.clone()));
+    let outlets = Outlets {
+        traces: Some(Outlet::to(sink.clone())),
+        ..Outlets::default()
+    };
     let began = tokio::time::Instant::now();
     let running = plan.start(context, outlets).await.unwrap();
     let end = start + 60 * MINUTES as u64 + 3 * 3_600;

@@ -104,7 +104,7 @@ impl Target {
     /// The same behind 32 requests at once. Threads and the allocator then hold more than what is admitted: this bound
     /// finds what is not admitted at all, not a breach of the limit by that.
     async fn lives_through(&mut self, after: &str) {
-        self.lives_within(after, 250).await;
+        self.lives_within(after, 200).await;
     }
 
     async fn lives_within(&mut self, after: &str, percent: u64) {

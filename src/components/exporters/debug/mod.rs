@@ -177,16 +177,15 @@ impl Debug {
         if self.verbosity == Verbosity::Basic {
             return Ok(String::new());
         }
-        // Structs, the text made of them, and the copy of it that goes into the log.
-        const FORMS: usize = 3;
+        // Structs, and the text made of them, whose labels are longer than the fields: it grows by doubling, here and in
+        // the log's own copy.
+        let forms = match self.verbosity {
+            Verbosity::Detailed => 8,
+            Verbosity::Basic | Verbosity::Normal => 3,
+        };
         let signal = batch.signal();
         let structs: usize = batch.parts().iter().map(|part| estimate_decoded(signal, part)).sum();
-        // The labels around the fields of an item, in the text and in its copies while they grow.
-        let labels = match self.verbosity {
-            Verbosity::Detailed => 1536,
-            Verbosity::Basic | Verbosity::Normal => 256,
-        };
-        let _permit = match batch.origin().reserve(FORMS * structs + labels * batch.items()) {
+        let _permit = match batch.origin().reserve(forms * structs) {
             Ok(permit) => permit,
             // What is shown must not cost what it shows: the data went through.
             Err(problem) => return Ok(format!("(details left out: {problem})")),
