@@ -26,6 +26,8 @@ impl Permission {
 
 /// Reading metrics.
 pub const GET_METRIC_DATA: Permission = Permission::on_all("CloudWatch", "cloudwatch:GetMetricData");
+/// Reading them with the free requests.
+pub const GET_METRIC_STATISTICS: Permission = Permission::on_all("CloudWatch", "cloudwatch:GetMetricStatistics");
 /// Finding metrics.
 pub const LIST_METRICS: Permission = Permission::on_all("CloudWatch", "cloudwatch:ListMetrics");
 /// Reading tags.

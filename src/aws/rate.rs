@@ -15,6 +15,10 @@ pub struct Limits {
 
 impl Limits {
     pub const GET_METRIC_DATA: Self = Self { start: 5.0, max: 25.0 };
+    pub const GET_METRIC_STATISTICS: Self = Self {
+        start: 20.0,
+        max: 200.0,
+    };
     /// Points of GetMetricData, half of what AWS allows.
     pub const POINTS: Self = Self {
         start: 90_000.0,

@@ -81,6 +81,15 @@ pub enum AwsCommand {
         #[command(flatten)]
         config: ConfigArgs,
     },
+    /// Print how many series a configuration polls of CloudWatch and what that will cost; makes free calls only.
+    ///
+    /// Exit codes: 0 it fits the budget, 1 it does not, or AWS or the configuration is in the way.
+    Plan {
+        #[command(flatten)]
+        config: ConfigArgs,
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
 }
 
 /// Where the configuration comes from.

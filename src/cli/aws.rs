@@ -142,6 +142,7 @@ mod tests {
         let actions = actions(&policy);
         let expected = [
             "cloudwatch:GetMetricData",
+            "cloudwatch:GetMetricStatistics",
             "cloudwatch:ListMetrics",
             "dynamodb:DescribeLimits",
             "dynamodb:ListTables",
@@ -277,7 +278,7 @@ mod tests {
                     assert!(why.contains(&format!("not allowed to call {action}")), "{why}");
                 }
             }
-            assert_eq!(seen.len(), 6 + 2 + 18);
+            assert_eq!(seen.len(), 7 + 2 + 19);
         }
     }
 }

@@ -11,6 +11,8 @@ mod demo;
 mod describe;
 mod healthcheck;
 mod output;
+#[cfg(feature = "aws")]
+mod plan;
 mod queue;
 pub mod run;
 #[cfg(all(feature = "aws", feature = "simulator"))]
@@ -114,6 +116,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Demo(args)) => demo::demo(&args),
         #[cfg(all(feature = "aws", feature = "simulator"))]
         Some(Command::Simulator(args)) => simulator::simulator(&args),
+        #[cfg(feature = "aws")]
+        Some(Command::Aws(args::AwsCommand::Plan { config, format })) => {
+            plan::print(&invocation.inputs(&config, &environment), &environment, format)
+        }
         #[cfg(feature = "aws")]
         Some(Command::Aws(args::AwsCommand::IamPolicy { config })) => {
             aws::print_iam_policy(&invocation.inputs(&config, &environment), &environment)

@@ -9,7 +9,7 @@ pub struct Fleet {
     pub tables: usize,
     /// Share of the tables that have traffic.
     pub hot: f64,
-    /// How long throttles are planned for, in days from the start.
+    /// How long throttles are planned for, in days from the start; 0: none.
     pub days: i64,
     pub lag: Lag,
     pub seed: u64,
@@ -105,7 +105,7 @@ impl Fleet {
 
     /// Two minutes to a quarter of an hour beyond the capacity, at a random time of each day.
     fn bursts(self, dice: Dice, first: u64) -> Vec<LoadEvent> {
-        let days = 0..self.days.max(1) as u64;
+        let days = 0..self.days.max(0) as u64;
         days.map(|day| {
             let from = day as i64 * DAY + (dice.uniform(first + 2 * day) * (DAY - 20) as f64) as i64;
             let length = 2 + (dice.uniform(first + 2 * day + 1) * 13.0) as i64;

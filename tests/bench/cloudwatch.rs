@@ -20,10 +20,11 @@ use minicbor::data::Tag;
 use prost::Message;
 use radiosonde::aws::Calls;
 use radiosonde::aws::catalogue::Kind;
+use radiosonde::aws::cloudwatch::bill::{Mode, Rhythm, Schedule};
 use radiosonde::aws::cloudwatch::fetch::{Line, Outcome, fetch};
 use radiosonde::aws::cloudwatch::history::Answer;
 use radiosonde::aws::cloudwatch::plan::plan;
-use radiosonde::aws::cloudwatch::{Builder, Class, Judging, Names, Resource, Shape, Stat, Tracks, Uniform, Want};
+use radiosonde::aws::cloudwatch::{Builder, Class, Judging, Names, Resource, Shape, Stat, Tracks, Want};
 use radiosonde::aws::rate::Limits;
 use radiosonde::component::{ComponentKind, Instruments, SystemClock};
 
@@ -132,7 +133,11 @@ fn tracks(now: i64) -> Tracks {
         start: now - 600,
         whole_until: now,
     };
-    Tracks::new(judging, false)
+    let rhythm = Rhythm {
+        mode: Mode::Uniform,
+        interval: 60,
+    };
+    Tracks::new(judging, false).scheduled(Schedule::new(rhythm, Vec::new()))
 }
 
 /// The answer to a request of `series` series with `statistics` each.
@@ -213,7 +218,6 @@ async fn poll(case: &Case, tables: usize, minutes: i64) -> Spent {
     let mut names = Names::default();
     let mut tracks = tracks(START);
     tracks.set_wants(wants(case, tables, &mut names), START);
-    let mut schedule = Uniform { interval: 60 };
     let mut spent = Spent::default();
     for minute in 0..minutes {
         let now = START + 60 * minute;
@@ -243,7 +247,7 @@ async fn poll(case: &Case, tables: usize, minutes: i64) -> Spent {
                 let Outcome::Complete(answer) = outcome else {
                     panic!("{outcome:?}")
                 };
-                tracks.take(*position, answer, (request.from, request.to), (now, now), &mut schedule);
+                tracks.take(*position, answer, (request.from, request.to), now);
             }
             sdk += fetched_at - began;
             judge += cpu() - fetched_at;
@@ -302,7 +306,6 @@ fn memory(tables: usize) -> (usize, f64) {
     }
     let series = all.len();
     tracks.set_wants(all, START);
-    let mut schedule = Uniform { interval: 60 };
     for minute in 0..=TAIL + 3 {
         let now = START + 60 * minute;
         for position in 0..series {
@@ -313,7 +316,7 @@ fn memory(tables: usize) -> (usize, f64) {
                 answer.push(at, (0..width).map(|place| (at % 997) as f64 + place as f64));
                 at += 60;
             }
-            tracks.take(position, &answer, (now - 60 * TAIL, now), (now, now), &mut schedule);
+            tracks.take(position, &answer, (now - 60 * TAIL, now), now);
         }
         tracks.sort_ready();
         loop {

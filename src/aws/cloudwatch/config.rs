@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::bill::Polling;
 use super::{Backfill, OutputForm, Settings, StartFrom, Taste, ZeroFill};
 use crate::aws::AccessSettings;
 use crate::aws::globs::any_matches;
@@ -16,8 +17,6 @@ use crate::config::types::GoDuration;
 const LATER: &[&str] = &[
     "imds_endpoint",
     "linked_accounts",
-    "budget",
-    "rate",
     "stream_namespaces",
     "storage",
     "k8s_leader_elector",
@@ -78,25 +77,10 @@ impl Default for Keys {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
-struct PollingKeys {
-    mode: String,
-    interval: GoDuration,
-}
-
-impl Default for PollingKeys {
-    fn default() -> Self {
-        Self {
-            mode: "uniform".to_owned(),
-            interval: GoDuration(Duration::from_secs(60)),
-        }
-    }
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default)]
 struct MetricKeys {
     include: Vec<String>,
     exclude: Vec<String>,
+    pin: Vec<String>,
 }
 
 impl Default for MetricKeys {
@@ -104,6 +88,7 @@ impl Default for MetricKeys {
         Self {
             include: vec!["*".to_owned()],
             exclude: Vec::new(),
+            pin: Vec::new(),
         }
     }
 }
@@ -154,7 +139,6 @@ pub struct Common {
     pub tag_attributes: Vec<String>,
     /// Seconds, as all that follow.
     pub discovery_interval: i64,
-    pub interval: i64,
     pub taste: Taste,
     pub zero_fill: ZeroFill,
     pub derived: bool,
@@ -178,25 +162,15 @@ impl Common {
         if !names_lateness {
             keys.max_late = GoDuration(Duration::from_secs(defaults.max_late));
         }
-        let polling = match section.take("polling") {
-            Some(polling) => {
-                later(&polling, &["source", "free_requests"]);
-                let keys = polling.read::<PollingKeys>()?;
-                one_of(&polling, "mode", &keys.mode, &["uniform"], &["tiered", "adaptive"]);
-                if seconds(keys.interval) < 60 {
-                    polling.error_at("interval", "must be at least 60s: there is one value a minute");
-                }
-                keys
-            }
-            None => PollingKeys::default(),
-        };
+        let mut polling = Polling::read(section)?;
         let metrics = match section.take("metrics") {
             Some(metrics) => {
-                later(&metrics, &["pin", "extra"]);
+                later(&metrics, &["extra"]);
                 metrics.read::<MetricKeys>()?
             }
             None => MetricKeys::default(),
         };
+        polling.pin = metrics.pin;
         let backfill = check_backfill(section)?;
         later(section, LATER);
         one_of(section, "settle", &keys.settle, &["fast", "strict"], &[]);
@@ -266,6 +240,7 @@ impl Common {
                 cumulative,
                 start_from,
                 backfill,
+                polling,
                 resource_kind: defaults.resource_kind,
             },
             resources: Choice {
@@ -279,7 +254,6 @@ impl Common {
             tags: keys.tags,
             tag_attributes: keys.tag_attributes,
             discovery_interval: seconds(keys.discovery_interval),
-            interval: seconds(polling.interval),
             taste: Taste {
                 percentiles,
                 min_max: keys.min_max,

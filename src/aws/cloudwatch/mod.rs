@@ -1,6 +1,7 @@
 //! Reading CloudWatch: plans requests, remembers what was said of each minute, hands on what is settled, once. The
 //! engine does it for any receiver that brings a source; knows no DynamoDB and no SageMaker.
 
+pub mod bill;
 pub mod config;
 mod cursors;
 pub mod derived;
@@ -12,7 +13,7 @@ pub mod lint;
 pub mod listing;
 pub mod output;
 pub mod plan;
-pub mod schedule;
+mod single;
 mod stream;
 pub mod tagged;
 mod tracks;
@@ -21,7 +22,6 @@ mod want;
 pub use engine::{Backfill, Blueprint, Desk, Settings, Source, StartFrom, Watched};
 pub use history::{Point, Why};
 pub use output::{Builder, OwnPoint, Resource};
-pub use schedule::{Facts, Next, Schedule, Uniform};
 pub use stream::{StreamPoint, points_of};
 pub use tracks::{Beat, Judging, Running, Settled, Track, Tracks};
 pub use want::{

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::bill::{Api, Pace, Schedule, Supposed, Survey, fits_statistics};
 use super::history::{Answer, Changes, Heard, History, Rules, Saved, Why};
 use super::lag::{Lag, clamped};
 use super::plan::Ask;
-use super::schedule::{Facts, Schedule};
 use super::want::{Class, Name, SeriesId, Want, identity};
 
 /// A series found later is asked back to the start of the receiver, at most so far; longer gaps are backfilled.
@@ -34,8 +34,10 @@ pub struct Track {
     pub want: Want,
     pub history: History,
     pub identity: u64,
-    next_due: i64,
-    tier: &'static str,
+    /// When it was asked, and what it did lately.
+    pace: Pace,
+    /// Not before, unix seconds.
+    not_before: i64,
     /// Unwanted since; polled until its last values are settled.
     leaving: Option<i64>,
     /// The credentials may not read it; asked again hourly.
@@ -98,6 +100,7 @@ pub struct Tracks {
     lags: BTreeMap<Name, Lag>,
     heartbeats: HashMap<Name, Beat>,
     cumulative: bool,
+    pub schedule: Schedule,
 }
 
 /// The heartbeat of a resource, over all its series that are one. Times are unix seconds.
@@ -125,7 +128,14 @@ impl Tracks {
             lags: BTreeMap::new(),
             heartbeats: HashMap::new(),
             cumulative,
+            schedule: Schedule::default(),
         }
+    }
+
+    /// The same with another schedule; before the first wants.
+    pub fn scheduled(mut self, schedule: Schedule) -> Self {
+        self.schedule = schedule;
+        self
     }
 
     /// How values are judged.
@@ -211,6 +221,7 @@ impl Tracks {
                             };
                             track.history = History::restored(&saved, i64::from(saved.cursor), want.shape.period);
                         }
+                        self.schedule.renew(&mut track.pace, &want);
                         track.want = want;
                     }
                 }
@@ -241,12 +252,13 @@ impl Tracks {
             })
         });
         self.by_identity.insert(identity, self.tracks.len() as u32);
+        let pace = self.schedule.enrol(&want);
         self.tracks.push(Track {
+            pace,
+            not_before: 0,
             want,
             history,
             identity,
-            next_due: now,
-            tier: "new",
             leaving: None,
             forbidden: false,
             listed: false,
@@ -267,6 +279,9 @@ impl Tracks {
                 running: track.running.as_deref().copied(),
             };
             self.unwanted.insert(track.identity, (kept, now + FORGET_S));
+        }
+        for track in self.tracks.iter().filter(|track| left(track)) {
+            self.schedule.leave(&track.pace);
         }
         self.tracks.retain(|track| !left(track));
         self.reindex();
@@ -304,13 +319,68 @@ impl Tracks {
         self.tracks.iter()
     }
 
-    /// Series by class and tier.
-    pub fn counts(&self) -> BTreeMap<(Class, &'static str), usize> {
-        let mut counts = BTreeMap::new();
-        for track in &self.tracks {
-            *counts.entry((track.want.shape.class, track.tier)).or_insert(0) += 1;
+    /// Series by class and tier, and what they cost.
+    pub fn survey(&self, now: i64) -> Survey {
+        self.schedule.survey(self.tracks.iter().map(|track| &track.pace), now)
+    }
+
+    /// Takes every series for known without asking.
+    pub fn suppose(&mut self, now: i64, what: impl Fn(&Want) -> Supposed) {
+        for track in &mut self.tracks {
+            let supposed = what(&track.want);
+            self.schedule.suppose(&mut track.pace, &track.want, supposed, now);
         }
-        counts
+    }
+
+    /// Chooses the series that are asked by GetMetricStatistics: of those it can answer, as many as `room` polls an hour
+    /// allow. Those that are so already stay first, so that series do not wander; then the least urgent, because a
+    /// request a series is slower than 500 series a request. Returns how many there are.
+    pub fn choose_free(&mut self, source: Api, room: f64, now: i64) -> usize {
+        let mut room = if source == Api::Gmd { 0.0 } else { room };
+        let mut chosen = 0;
+        let schedule = &self.schedule;
+        let polls = |pace: &Pace| {
+            schedule
+                .interval(pace, now)
+                .1
+                .map_or(0.0, |interval| 3600.0 / interval as f64)
+        };
+        for track in &mut self.tracks {
+            let fits = source == Api::Gms && fits_statistics(&track.want.shape.statistics);
+            let stays = track.pace.free && polls(&track.pace) <= room;
+            track.pace.free = fits || stays;
+            if track.pace.free {
+                room -= polls(&track.pace);
+                chosen += 1;
+            }
+        }
+        for class in [Class::Native, Class::Detail, Class::Core] {
+            for track in &mut self.tracks {
+                let pace = &mut track.pace;
+                if room < 1.0 || source != Api::Auto {
+                    return chosen;
+                }
+                let fits = !pace.free && pace.class() == class && fits_statistics(&track.want.shape.statistics);
+                if fits && polls(pace) <= room {
+                    room -= polls(pace);
+                    pace.free = true;
+                    chosen += 1;
+                }
+            }
+        }
+        chosen
+    }
+
+    /// Whether a series is asked by GetMetricStatistics.
+    pub fn is_free(&self, position: usize) -> bool {
+        self.tracks.get(position).is_some_and(|track| track.pace.free)
+    }
+
+    /// Asked without an answer: again at its next time, not at once.
+    pub fn asked(&mut self, position: usize, now: i64) {
+        if let Some(track) = self.tracks.get_mut(position) {
+            self.schedule.asked(&mut track.pace, now);
+        }
     }
 
     /// Minutes seen and not settled.
@@ -364,7 +434,7 @@ impl Tracks {
         let mut asks = Vec::new();
         let mut aside = 0;
         for (position, track) in self.tracks.iter_mut().enumerate() {
-            if now < track.next_due {
+            if now < track.not_before || !self.schedule.is_due(&track.pace, now) {
                 continue;
             }
             if now - track.history.cursor() > MAX_WINDOW_S {
@@ -374,21 +444,17 @@ impl Tracks {
                 continue;
             }
             let from = track.history.ask_from(now, self.judging.max_late);
+            let from = self
+                .schedule
+                .look_back(&track.pace, now)
+                .map_or(from, |back| from.min(back));
             asks.push(Ask::new(position, &track.want, from));
         }
         (asks, aside)
     }
 
-    /// Takes a complete answer for the minutes from `from` to `to`, asked for at `asked_at` in the round of `round`.
-    pub fn take(
-        &mut self,
-        position: usize,
-        answer: &Answer,
-        window: (i64, i64),
-        times: (i64, i64),
-        schedule: &mut dyn Schedule,
-    ) -> Changes {
-        let (round, asked_at) = times;
+    /// Takes a complete answer for the minutes of the window, asked for at `asked_at`.
+    pub fn take(&mut self, position: usize, answer: &Answer, window: (i64, i64), asked_at: i64) -> Changes {
         let Some(rules) = self.tracks.get(position).map(|track| self.rules(&track.want, asked_at)) else {
             return Changes::default();
         };
@@ -403,23 +469,20 @@ impl Tracks {
         };
         let changes = track.history.take(&track.want, &heard, rules);
         track.forbidden = false;
-        let facts = Facts {
-            newest: track.history.newest(),
-            nonzero: track.history.nonzero(),
-            changed: track.history.changed(),
-        };
-        let next = schedule.next(&track.want, facts, round);
-        (track.next_due, track.tier) = (next.at, next.tier);
+        self.schedule
+            .heard(&mut track.pace, &track.want, answer, window.0, asked_at);
+        let interval = self.schedule.interval(&track.pace, asked_at).1;
+        let due = asked_at + interval.unwrap_or(FORGET_S);
         if track.want.shape.heartbeat {
             let resource = Arc::clone(&track.want.resource);
             let beat = self.heartbeats.entry(resource).or_insert(Beat {
                 newest: None,
                 polled: asked_at,
-                due: next.at,
+                due,
                 period: track.want.shape.period,
             });
             beat.polled = beat.polled.max(asked_at);
-            beat.due = beat.due.max(next.at);
+            beat.due = beat.due.max(due);
             beat.period = beat.period.min(track.want.shape.period);
         }
         self.decide(position, asked_at);
@@ -453,7 +516,7 @@ impl Tracks {
     /// The credentials may not read it: asked again in an hour.
     pub fn forbid(&mut self, position: usize, now: i64) {
         if let Some(track) = self.tracks.get_mut(position) {
-            track.next_due = now + FORBIDDEN_S;
+            track.not_before = now + FORBIDDEN_S;
             track.forbidden = true;
         }
     }

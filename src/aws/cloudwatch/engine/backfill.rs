@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Shard;
 use super::poll::{full_jitter, random_unit};
-use super::telemetry::USD_PER_METRIC;
+use crate::aws::cloudwatch::bill::{Api, USD_PER_UNIT};
 use crate::aws::cloudwatch::engine::deliver::BATCH;
 use crate::aws::cloudwatch::fetch::Outcome;
 use crate::aws::cloudwatch::history::{Answer, Why};
@@ -69,7 +69,7 @@ impl Shard {
         }
         if series > 0 {
             tracing::info!(receiver = %self.context.id, account = %self.desk.account, region = %self.desk.region,
-                series, minutes, units, usd = units as f64 * USD_PER_METRIC,
+                series, minutes, units, usd = units as f64 * USD_PER_UNIT,
                 "asking back what was missed, at no more than a fifth of the rate");
         }
         self.unsaved = true;
@@ -80,15 +80,15 @@ impl Shard {
     /// # Errors
     /// The pipeline refused what came: how long to wait before offering it again.
     pub(super) async fn backfill(&mut self) -> Result<(), Duration> {
-        if self.tracks.with_gaps().next().is_none() {
+        if self.tracks.with_gaps().next().is_none() || !self.may_ask(Api::Gmd) {
             return Ok(());
         }
-        let budget = self.get_metric_data.rate() * self.schedule.tick() as f64 * SHARE;
+        let budget = self.get_metric_data.rate() * self.tracks.schedule.tick() as f64 * SHARE;
         let began = self.now();
         let (mut skip, mut failures) = (0, 0);
         for _ in 0..(budget as usize).max(1) {
             let (request, series) = self.next_backfill(skip);
-            if series == 0 || self.now() - began >= self.schedule.tick() {
+            if series == 0 || self.now() - began >= self.tracks.schedule.tick() {
                 break;
             }
             let fetched = self.ask(&request).await;

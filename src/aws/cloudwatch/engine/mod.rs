@@ -10,16 +10,21 @@
 
 mod account;
 mod backfill;
+mod budget;
 mod deliver;
+mod forecast;
 mod health;
 mod poll;
 mod shard;
 mod sight;
 mod telemetry;
 
+pub use forecast::{Forecast, forecast, usd_per_month};
 pub use health::Health;
+use shard::judging;
 pub use shard::{Round, Shard, Shared};
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,8 +32,8 @@ use aws_config::SdkConfig;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::bill::Polling;
 use super::output::{Builder, Resource};
-use super::schedule::Schedule;
 use super::tracks::{Settled, Tracks};
 use super::want::{Name, OutputForm, Want};
 use crate::aws::rate::{Limits, Rates};
@@ -80,6 +85,8 @@ pub struct Settings {
     pub cumulative: bool,
     pub start_from: StartFrom,
     pub backfill: Backfill,
+    /// How often series are asked, and what it may cost.
+    pub polling: Polling,
     /// What resources are called in `cloudwatch_blind{kind}`.
     pub resource_kind: &'static str,
 }
@@ -93,6 +100,8 @@ pub struct Desk {
     pub account: String,
     pub region: String,
     pub context: BuildContext,
+    /// `rate`: requests per second at most, by API.
+    pub rate: BTreeMap<String, f64>,
 }
 
 impl Desk {
@@ -101,6 +110,13 @@ impl Desk {
     pub fn calls(&self, api: &'static str, action: &'static str, limits: Limits) -> Calls {
         let context = &self.context;
         let place = (self.account.as_str(), self.region.as_str());
+        let limits = match self.rate.get(api) {
+            Some(max) => Limits {
+                start: limits.start.min(*max),
+                max: *max,
+            },
+            None => limits,
+        };
         let rates: Arc<Rates> = context.commons.get();
         let bucket = rates.bucket(place, api, limits, context.clock.now());
         Calls::through(
@@ -164,8 +180,6 @@ pub trait Blueprint: Send + Sync {
     fn settings(&self) -> &Settings;
     /// The source of one account and region.
     fn source(&self, desk: &Desk) -> Box<dyn Source>;
-    /// When series are asked again, for one account and region.
-    fn schedule(&self, desk: &Desk) -> Box<dyn Schedule>;
 }
 
 /// How long to wait for a region to appear.

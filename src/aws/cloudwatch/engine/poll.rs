@@ -7,15 +7,19 @@ use std::time::Duration;
 
 use super::Shard;
 use crate::aws::Failure;
+use crate::aws::cloudwatch::bill::Api;
 use crate::aws::cloudwatch::fetch::{Fetched, Line, Outcome, fetch};
 use crate::aws::cloudwatch::history::Changes;
-use crate::aws::cloudwatch::plan::{Request, plan};
+use crate::aws::cloudwatch::plan::{Ask, Request, plan};
+use crate::aws::cloudwatch::single;
 use crate::aws::cloudwatch::want::Want;
 
 /// The first pause after a failure is at most so long; it doubles with each ...
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// ... up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+/// Questions by GetMetricStatistics at a time.
+const TOGETHER: usize = 4;
 /// So many series with something to go out are handed on before more is asked.
 const MANY: usize = 4_000;
 
@@ -45,13 +49,18 @@ impl Shard {
             ..Polled::default()
         };
         let answered = asks.iter().map(|ask| ask.series).collect::<Vec<_>>();
+        let (free, asks): (Vec<Ask>, Vec<Ask>) = asks.into_iter().partition(|ask| {
+            let short = (now - ask.from) / ask.period < single::MAX_POINTS;
+            short && self.tracks.is_free(ask.series)
+        });
+        let asks = if self.may_ask(Api::Gmd) { asks } else { Vec::new() };
         let mut waiting: VecDeque<Request> = plan(asks, now).into();
         let mut failures = 0;
         let mut last_failure = None;
         while let Some(request) = waiting.pop_front() {
             // The answer shows the state of the moment it was asked for, not of the round's beginning.
             let asked_at = self.now();
-            if asked_at - now >= self.schedule.tick() {
+            if asked_at - now >= self.tracks.schedule.tick() {
                 // The rate was too short for this round: the rest waits for the next one, which covers it for free.
                 waiting.push_front(request);
                 break;
@@ -90,6 +99,10 @@ impl Shard {
         if !waiting.is_empty() {
             polled.failure = polled.failure.or(last_failure);
         }
+        if polled.refused.is_none() && self.may_ask(Api::Gms) {
+            // In boxes, here and below: the SDK's futures are large, four of them are most of a test's stack.
+            Box::pin(self.poll_free(free, now, &mut polled)).await;
+        }
         // A heartbeat may have been answered after those that wait for it.
         let now = self.now();
         for position in answered {
@@ -117,9 +130,58 @@ impl Shard {
             calls: &self.get_metric_data,
         };
         let fetched = fetch(line, request, &wants).await;
-        self.counts.bill(fetched.units);
+        self.charge(fetched.units, 0);
         self.counts.partial(fetched.partial);
         fetched
+    }
+
+    /// Asks series one by one by GetMetricStatistics, a few at a time.
+    async fn poll_free(&mut self, asks: Vec<Ask>, now: i64, polled: &mut Polled) {
+        for some in asks.chunks(TOGETHER) {
+            let asked_at = self.now();
+            if asked_at - now >= self.tracks.schedule.tick() {
+                return;
+            }
+            let line = Line {
+                client: &self.client,
+                calls: &self.get_metric_statistics,
+            };
+            let ask = |place: usize| {
+                let want = some.get(place).and_then(|ask| {
+                    let to = now + (-now).rem_euclid(ask.period);
+                    Some((self.tracks.get(ask.series)?.want.clone(), (ask.from, to)))
+                });
+                async move {
+                    match want {
+                        Some((want, window)) => {
+                            let asking = Box::pin(single::fetch_single(line, &want, window));
+                            Some((asking.await, window))
+                        }
+                        None => None,
+                    }
+                }
+            };
+            let (first, second, third, fourth) = tokio::join!(ask(0), ask(1), ask(2), ask(3));
+            let mut given_up = false;
+            for (ask, answer) in some.iter().zip([first, second, third, fourth]) {
+                let Some((answer, window)) = answer else { continue };
+                self.charge(0, u64::from(answer.counted));
+                if let Outcome::Complete(points) = &answer.outcome {
+                    let changes = self.tracks.take(ask.series, points, window, asked_at);
+                    polled.changes.late += changes.late;
+                    polled.changes.revised += changes.revised;
+                    polled.answered += 1;
+                }
+                if let Some(failure) = answer.failure {
+                    // What passes is tried in the next round: the bucket has slowed down by itself.
+                    given_up |= failure.ends_the_round();
+                    polled.failure.get_or_insert(failure);
+                }
+            }
+            if given_up {
+                return;
+            }
+        }
     }
 
     /// Remembers what came of a request. `times`: beginning of the round, moment of the question.
@@ -128,9 +190,7 @@ impl Shard {
             match outcome {
                 Outcome::Complete(answer) => {
                     let window = (request.from, request.to);
-                    let changes = self
-                        .tracks
-                        .take(*position, &answer, window, times, self.schedule.as_mut());
+                    let changes = self.tracks.take(*position, &answer, window, times.1);
                     polled.changes.late += changes.late;
                     polled.changes.revised += changes.revised;
                     polled.answered += 1;

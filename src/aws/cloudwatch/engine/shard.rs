@@ -7,11 +7,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::account::account_of;
 use super::backfill::Backfilled;
+use super::budget::Purse;
 use super::poll::Polled;
 use super::telemetry::ShardCounts;
 use super::{Blueprint, Desk, Health, Settings, Source, StartFrom};
+use crate::aws::cloudwatch::bill::{Ledger, Ledgers, Schedule};
 use crate::aws::cloudwatch::cursors::Cursors;
-use crate::aws::cloudwatch::schedule::Schedule;
 use crate::aws::cloudwatch::tracks::{Judging, Tracks};
 use crate::aws::rate::{Bucket, Limits, Rates};
 use crate::aws::{Access, Calls, Failure, Place};
@@ -44,7 +45,9 @@ pub struct Shard {
     /// Points a second, over everybody who asks here.
     pub(super) points: Arc<Bucket>,
     pub(super) source: Box<dyn Source>,
-    pub(super) schedule: Box<dyn Schedule>,
+    pub(super) get_metric_statistics: Calls,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) purse: Purse,
     pub(super) tracks: Tracks,
     pub(super) counts: ShardCounts,
     pub(super) received: ReceiverCounts,
@@ -101,6 +104,7 @@ impl Shard {
             sdk,
             account,
             context: context.clone(),
+            rate: blueprint.settings().polling.rate.clone(),
         };
         let settings = blueprint.settings();
         let now = desk.access.now();
@@ -120,8 +124,14 @@ impl Shard {
                 context.clock.now(),
             ),
             source: blueprint.source(&desk),
-            schedule: blueprint.schedule(&desk),
-            tracks: Tracks::new(judging(settings, now, None), settings.cumulative),
+            get_metric_statistics: desk.calls(
+                "GetMetricStatistics",
+                "cloudwatch:GetMetricStatistics",
+                Limits::GET_METRIC_STATISTICS,
+            ),
+            ledger: context.commons.get::<Ledgers>().of(context.id.as_str()),
+            purse: Purse::new(&desk),
+            tracks: tracks(settings, now, None),
             counts,
             received: context.instruments.receiver("aws"),
             cursors,
@@ -158,6 +168,7 @@ impl Shard {
     async fn restore(&mut self, now: i64) {
         let settings = self.blueprint.settings().clone();
         let fresh = judging(&settings, now, None);
+        self.open_ledger().await;
         self.start = fresh.start;
         if settings.start_from == StartFrom::Now {
             let forgotten = self.cursors.clear();
@@ -173,7 +184,7 @@ impl Shard {
                 tracing::info!(receiver = %self.context.id, account = %self.desk.account, region = %self.desk.region,
                     series = restored.series.len(), "going on where the last run stopped");
                 self.start = restored.start;
-                self.tracks = Tracks::new(judging(&settings, now, Some(restored.start)), settings.cumulative);
+                self.tracks = tracks(&settings, now, Some(restored.start));
                 self.tracks.restore(restored.series, restored.saved_at, now);
             }
             Err(error) => self.state_trouble = Some(error.to_string()),
@@ -189,7 +200,7 @@ impl Shard {
                 Some(wait) => wait,
                 None => {
                     // Ticks are multiples, so that restarts keep them.
-                    let tick = self.schedule.tick();
+                    let tick = self.tracks.schedule.tick();
                     let next = began - began.rem_euclid(tick) + tick;
                     Duration::from_secs(u64::try_from(next - self.now()).unwrap_or(0))
                 }
@@ -235,7 +246,8 @@ impl Shard {
             return;
         }
         let now = self.now();
-        let changes = self.cursors.changes(self.tracks.keep(), self.start, now);
+        let mut changes = self.cursors.changes(self.tracks.keep(), self.start, now);
+        changes.push(self.spend_to_keep());
         let kept = with_state(&self.context.state, move |state| state.commit(changes)).await;
         if let Err(error) = &kept {
             tracing::debug!(receiver = %self.context.id, %error, "cursors could not be kept");
@@ -280,6 +292,7 @@ impl Shard {
             self.tracks.set_wants(wants, now);
         }
         self.tracks.drop_left(now);
+        self.mind_the_budget(now);
         let polled = self.poll().await;
         self.unsaved |= polled.answered > 0;
         self.counts.polled(&polled, &self.tracks);
@@ -338,8 +351,14 @@ fn failed_altogether(polled: &Polled) -> bool {
     polled.asked > 0 && polled.answered == 0
 }
 
+fn tracks(settings: &Settings, now: i64, known: Option<i64>) -> Tracks {
+    let polling = &settings.polling;
+    let schedule = Schedule::new(polling.rhythm, polling.pin.clone());
+    Tracks::new(judging(settings, now, known), settings.cumulative).scheduled(schedule)
+}
+
 /// `known`: since when an earlier run has been reading.
-fn judging(settings: &Settings, now: i64, known: Option<i64>) -> Judging {
+pub(super) fn judging(settings: &Settings, now: i64, known: Option<i64>) -> Judging {
     let back = match settings.start_from {
         StartFrom::Checkpoint => settings.max_late,
         StartFrom::Now => 0,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::poll::Polled;
+use crate::aws::cloudwatch::bill::{Decision, Survey, Tier};
 use crate::aws::cloudwatch::history::Why;
 use crate::aws::cloudwatch::tracks::{Settled, Tracks};
 use crate::aws::cloudwatch::want::Class;
@@ -11,8 +12,6 @@ use crate::component::{Counter, Gauge, Histogram, Instruments};
 const SETTLE_SECONDS: &[f64] = &[
     60.0, 120.0, 180.0, 240.0, 300.0, 450.0, 600.0, 900.0, 1800.0, 3600.0, 86_400.0,
 ];
-/// USD per metric that GetMetricData is asked for.
-pub const USD_PER_METRIC: f64 = 0.01 / 1_000.0;
 
 /// Counters of one account and region.
 pub struct ShardCounts {
@@ -20,8 +19,13 @@ pub struct ShardCounts {
     account: String,
     region: String,
     billed: Counter,
+    asked_free: Counter,
     cost: Gauge,
-    series: BTreeMap<(Class, &'static str), Gauge>,
+    forecast: Gauge,
+    budget: Gauge,
+    exhausted: Gauge,
+    escalated: Gauge,
+    series: BTreeMap<(Class, Tier), Gauge>,
     emitted: Counter,
     filled: Counter,
     late: Counter,
@@ -59,7 +63,32 @@ impl ShardCounts {
                 "Metrics asked for, as AWS bills them.",
                 &[account, region, ("source", "gmd")],
             ),
-            cost: gauge("cloudwatch_cost_usd", "Cost of polling since the start of the agent."),
+            asked_free: instruments.counter(
+                "cloudwatch_billed_metrics_total",
+                "Metrics asked for, as AWS bills them.",
+                &[account, region, ("source", "gms")],
+            ),
+            // Of the receiver, over all its accounts and regions: one budget.
+            cost: instruments.gauge("cloudwatch_cost_usd", "Cost of polling, month to date.", &[]),
+            forecast: instruments.gauge(
+                "cloudwatch_cost_forecast_usd",
+                "Cost of polling at the end of the month, as things go on.",
+                &[],
+            ),
+            budget: instruments.gauge(
+                "cloudwatch_cost_budget_usd",
+                "What polling may cost a month; 0: any.",
+                &[],
+            ),
+            exhausted: instruments.gauge(
+                "cloudwatch_budget_exhausted",
+                "1 while nothing is polled because the budget is spent.",
+                &[],
+            ),
+            escalated: gauge(
+                "cloudwatch_escalated",
+                "Resources that are looked at closely because of trouble.",
+            ),
             series: BTreeMap::new(),
             emitted: with("outcome", "emitted"),
             filled: with("outcome", "filled"),
@@ -95,10 +124,18 @@ impl ShardCounts {
         }
     }
 
-    /// Metrics that AWS bills.
-    pub fn bill(&self, units: u64) {
+    /// Metrics of GetMetricData that AWS bills, and requests of GetMetricStatistics.
+    pub fn bill(&self, units: u64, requests: u64) {
         self.billed.add(units);
-        self.cost.set(self.billed.value() as f64 * USD_PER_METRIC);
+        self.asked_free.add(requests);
+    }
+
+    /// What the budget says.
+    pub fn budget(&self, decision: &Decision, limit: f64) {
+        self.cost.set(decision.spent);
+        self.forecast.set(decision.forecast);
+        self.budget.set(limit);
+        self.exhausted.set(f64::from(u8::from(decision.exhausted)));
     }
 
     /// After a round of polling.
@@ -106,25 +143,29 @@ impl ShardCounts {
         self.late.add(polled.changes.late);
         self.revised.add(polled.changes.revised);
         self.open.set(tracks.open_minutes() as f64);
-        let counts = tracks.counts();
+    }
+
+    /// Which series there are, and how often they are asked.
+    pub fn survey(&mut self, survey: &Survey) {
+        self.escalated.set(survey.escalated as f64);
         for (key, gauge) in &self.series {
-            if !counts.contains_key(key) {
+            if !survey.series.contains_key(key) {
                 gauge.set(0.0);
             }
         }
-        for (key, count) in counts {
-            let (class, tier) = key;
-            let gauge = self.series.entry(key).or_insert_with(|| {
+        for (key, count) in &survey.series {
+            let (class, tier) = *key;
+            let gauge = self.series.entry(*key).or_insert_with(|| {
                 let labels = [
                     ("account", self.account.as_str()),
                     ("region", self.region.as_str()),
                     ("class", class.name()),
-                    ("tier", tier),
+                    ("tier", tier.name()),
                 ];
                 self.instruments
                     .gauge("cloudwatch_series", "Series that are polled.", &labels)
             });
-            gauge.set(count as f64);
+            gauge.set(*count as f64);
         }
     }
 

@@ -50,6 +50,9 @@ enum Values {
     Hash(u32),
 }
 
+/// The longest pause between two questions that is not a gap: an hour, and one that failed.
+const RECENT_S: i64 = 2 * 3600;
+
 /// `Minute::age` of a value that was not yet seen after its minute had ended.
 const RUNNING: u16 = u16::MAX;
 
@@ -280,8 +283,18 @@ impl History {
 
     /// From where to ask: the oldest open minute, and far enough back to see revisions.
     pub fn ask_from(&self, now: i64, max_late: i64) -> i64 {
-        let tail = (now - 2 * max_late).max(i64::from(self.begin));
+        let tail = self.tail(now, max_late).max(i64::from(self.begin));
         self.cursor().min(tail)
+    }
+
+    /// How far back minutes are remembered and asked again: counted from the last answer, because what came later than
+    /// `max_late` and after it would be missed where a series is asked every quarter of an hour or less. After a longer
+    /// pause than that it counts from now: what lies in a gap is asked back apart.
+    fn tail(&self, now: i64, max_late: i64) -> i64 {
+        let polled = i64::from(self.polled);
+        let recent = polled > 0 && now - polled <= RECENT_S;
+        let since = if recent { now.min(polled) } else { now };
+        since - 2 * max_late
     }
 
     fn position(&self, at: u32) -> Result<usize, usize> {
@@ -479,7 +492,7 @@ impl History {
     /// Forgets what no poll will ask for again, and learns from it how late values are.
     pub fn tidy(&mut self, now: i64, max_late: i64, lag: Option<&mut Lag>) {
         let oldest_gap = self.gaps.first().map(|(from, _)| *from);
-        let keep = short(self.cursor().min(now - 2 * max_late));
+        let keep = short(self.cursor().min(self.tail(now, max_late)));
         let keep = oldest_gap.map_or(keep, |from| from.min(keep));
         let gone = self.minutes.partition_point(|minute| minute.at < keep);
         let gone = self.minutes[..gone]

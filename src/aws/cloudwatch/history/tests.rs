@@ -225,3 +225,25 @@ fn what_no_poll_asks_for_again_is_forgotten_and_teaches_how_late_values_are() {
     let now = 660 + 60 * 1_100;
     assert_eq!(lag.learned(now), Some(75), "60 s, and a step of the scale");
 }
+
+#[test]
+fn what_came_later_than_the_limit_between_two_slow_polls_is_not_missed_and_goes_out_once() {
+    let mut asked = Asked::new(3_600, false, RULES);
+    let mut shown = Vec::new();
+    let mut out = Vec::new();
+    for quarter in 1..20i64 {
+        let now = 3_600 + 900 * quarter;
+        // The minute is decided empty at the age of 660 s; its value came a moment later.
+        shown.retain(|(at, _)| *at >= now - 4_000);
+        if quarter == 5 {
+            asked.poll(now, &shown);
+            asked.history.tidy(now, 600, None);
+            shown.push((now - 720, 9.0));
+            continue;
+        }
+        asked.poll(now, &shown);
+        out.extend(asked.deliver());
+        asked.history.tidy(now, 600, None);
+    }
+    assert_eq!(out, [(3_600 + 4_500 - 720, 9.0, Why::Late)]);
+}

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::aws::AccessSettings;
+use crate::aws::cloudwatch::bill::{Api, Mode, Polling, Rhythm};
 use crate::aws::cloudwatch::config::seconds;
 use crate::aws::cloudwatch::{Backfill, OutputForm, Settings, StartFrom, Stat};
 use crate::config::Section;
@@ -167,6 +168,15 @@ pub fn check(section: &Section) -> Option<Config> {
             cumulative: false,
             start_from: StartFrom::Checkpoint,
             backfill: Backfill::default(),
+            // As contrib's receiver does it: everything each interval.
+            polling: Polling {
+                rhythm: Rhythm {
+                    mode: Mode::Uniform,
+                    interval: seconds(times.collection_interval).max(1),
+                },
+                source: Api::Gmd,
+                ..Polling::default()
+            },
             resource_kind: "metric",
         },
         chosen,

@@ -9,8 +9,7 @@ use aws_sdk_cloudwatch::types::RecentlyActive;
 use super::config::{Chosen, Config, Discovery};
 use crate::aws::catalogue::{Kind, catalogue};
 use crate::aws::cloudwatch::{
-    ACCOUNT, Blueprint, Class, Desk, Names, Resource, Schedule, SeriesId, Settings, Shape, Source, Stat, Uniform, Want,
-    Watched,
+    ACCOUNT, Blueprint, Class, Desk, Names, Resource, SeriesId, Settings, Shape, Source, Stat, Want, Watched,
 };
 use crate::aws::rate::Limits;
 use crate::aws::{Calls, Failure};
@@ -53,12 +52,6 @@ impl Blueprint for Queries {
             told: false,
             waited: false,
             changed: true,
-        })
-    }
-
-    fn schedule(&self, _desk: &Desk) -> Box<dyn Schedule> {
-        Box::new(Uniform {
-            interval: self.config.interval,
         })
     }
 }

@@ -54,32 +54,33 @@ pub fn check(section: &Section) -> Option<Config> {
 mod tests {
     use super::*;
     use crate::aws::cloudwatch::Backfill;
+    use crate::aws::cloudwatch::bill::Polling;
 
     #[test]
-    fn an_empty_section_is_uniform_polling_every_minute() {
+    fn an_empty_section_is_adaptive_polling() {
         let config = check(&Section::from_yaml("{}")).unwrap();
         let engine = &config.engine;
-        assert_eq!((config.interval, engine.max_late, engine.strict), (60, 600, false));
+        assert_eq!((engine.max_late, engine.strict), (600, false));
+        assert_eq!(engine.polling, Polling::default());
         assert_eq!(engine.backfill, Backfill::default());
         assert_eq!(config.taste.percentiles, ["p50", "p90", "p99"]);
     }
 
     #[test]
     fn what_is_not_built_is_refused_by_name_and_position() {
-        let text = "regions: [eu-central-1]\nbudget: {usd_per_month: 5}\npolling: {mode: adaptive, source: gms}\n\
-                    linked_accounts:\n  true\noutput: summaries\nstart_from: soon\nmetrics: {pin: [a]}\n\
+        let text = "regions: [eu-central-1]\nbudget: {usd_per_month: -5}\npolling: {mode: sometimes}\n\
+                    linked_accounts:\n  true\noutput: summaries\nstart_from: soon\nmetrics: {extra: [a]}\n\
                     accounts: [{role_arn: wrong}]\npolicy: x\n";
         let section = Section::from_yaml(text);
         check(&section);
         let problems = section.problems().join("\n");
         for part in [
-            "2:1: budget: `budget` is not built yet",
-            "`mode: adaptive` is not built yet; use uniform",
-            "`source` is not built yet",
+            "usd_per_month: must be 0 (no limit) or more",
+            "sometimes",
             "`linked_accounts` is not built yet",
             "use checkpoint, now or a duration",
             "typed",
-            "`pin` is not built yet",
+            "`extra` is not built yet",
             "must be the ARN of a role",
             "policy",
         ] {
@@ -101,6 +102,11 @@ mod tests {
             "metrics: {include: [\"*\"], exclude: [a]}",
             "discovery_interval: 10m",
             "polling: {mode: uniform, interval: 5m}",
+            "polling: {mode: tiered, source: gmd, free_requests: 0}",
+            "polling: {mode: adaptive, source: gms}",
+            "budget: {usd_per_month: 1, hard: true, warn_at: 0.5}",
+            "rate: {GetMetricData: 1, ListTables: 0.5}",
+            "metrics: {pin: [\"*Errors\"]}",
             "percentiles: [p50, p99.9]",
             "min_max: true",
             "max_late: 15m",
@@ -139,15 +145,7 @@ mod tests {
         let refused = [
             ("linked_accounts: true", "linked_accounts"),
             ("imds_endpoint: http://a", "imds_endpoint"),
-            ("metrics: {pin: [a]}", "pin"),
             ("metrics: {extra: [{metric_name: a}]}", "extra"),
-            ("polling: {mode: tiered}", "mode: tiered"),
-            ("polling: {mode: adaptive}", "mode: adaptive"),
-            ("polling: {source: auto}", "source"),
-            ("polling: {source: gms}", "source"),
-            ("polling: {free_requests: 1}", "free_requests"),
-            ("budget: {usd_per_month: 1, hard: true, warn_at: 0.5}", "budget"),
-            ("rate: {GetMetricData: 1}", "rate"),
             ("stream_namespaces: [a]", "stream_namespaces"),
             ("storage: file_storage", "storage"),
             ("k8s_leader_elector: a", "k8s_leader_elector"),

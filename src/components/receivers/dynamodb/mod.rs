@@ -30,7 +30,7 @@ use self::config::Config;
 use self::source::Tables;
 use crate::aws::AccessSettings;
 use crate::aws::cloudwatch::engine;
-use crate::aws::permission::{GET_METRIC_DATA, GET_RESOURCES, LIST_METRICS, Permission};
+use crate::aws::permission::{GET_METRIC_DATA, GET_METRIC_STATISTICS, GET_RESOURCES, LIST_METRICS, Permission};
 use crate::component::{
     BoxFuture, BuildContext, ComponentKind, Factory, NothingToStop, Outlets, Plan, ReceiverPlan, Running, Stability,
     StartError,
@@ -79,6 +79,7 @@ pub fn permissions(section: &Section) -> Option<(AccessSettings, Vec<Permission>
     let config = config::check(section)?;
     let mut permissions = vec![
         GET_METRIC_DATA,
+        GET_METRIC_STATISTICS,
         LIST_METRICS,
         Permission::on_all("Discovery", "dynamodb:ListTables"),
         Permission::on_all("Discovery", "dynamodb:DescribeLimits"),
@@ -106,6 +107,12 @@ pub fn permissions(section: &Section) -> Option<(AccessSettings, Vec<Permission>
     }
     permissions.extend(config.reads_tags().then_some(GET_RESOURCES));
     Some((config.engine.access.clone(), permissions))
+}
+
+/// The receiver's part of the polling engine, from its section. Problems are reported to the section.
+pub fn blueprint(section: &Section) -> Option<Arc<dyn engine::Blueprint>> {
+    let config = Arc::new(config::check(section)?);
+    Some(Arc::new(Tables { config }))
 }
 
 struct DynamoDbPlan {

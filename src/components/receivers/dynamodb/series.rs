@@ -2,6 +2,7 @@
 
 use super::config::Config;
 use crate::aws::catalogue::Metric;
+use crate::aws::cloudwatch::bill::class_of;
 use crate::aws::cloudwatch::{Class, Names, Shape, ZeroFill, statistics};
 
 /// How the series of a metric are polled.
@@ -35,14 +36,6 @@ fn is_heartbeat(metric: &Metric) -> bool {
             | "ProvisionedReadCapacityUnits"
             | "ProvisionedWriteCapacityUnits"
     ) || name.starts_with("AccountMax")
-}
-fn class_of(metric: &Metric) -> Class {
-    match metric.metric.as_str() {
-        _ if metric.period_s >= 300 => Class::Native,
-        "ReadThrottleEvents" | "WriteThrottleEvents" => Class::Sentinel,
-        "ConsumedReadCapacityUnits" | "ConsumedWriteCapacityUnits" | "SuccessfulRequestLatency" => Class::Core,
-        _ => Class::Detail,
-    }
 }
 
 /// Series that are asked for because the table is there, not because ListMetrics names them: a throttle that never

@@ -11,8 +11,7 @@ use crate::aws::Failure;
 use crate::aws::cloudwatch::listing::Listing;
 use crate::aws::cloudwatch::tagged::Tagged;
 use crate::aws::cloudwatch::{
-    ACCOUNT, Blueprint, Builder, Desk, Names, Resource, Schedule, Settings, Settled, Source, Tracks, Uniform, Want,
-    Watched,
+    ACCOUNT, Blueprint, Builder, Desk, Names, Resource, Settings, Settled, Source, Tracks, Want, Watched,
 };
 use crate::component::BoxFuture;
 
@@ -35,12 +34,6 @@ impl Blueprint for Tables {
             tags: Tagged::new(desk, &self.config, vec!["dynamodb:table"]),
             usage: usage::listing(desk),
             names: Names::default(),
-        })
-    }
-
-    fn schedule(&self, _desk: &Desk) -> Box<dyn Schedule> {
-        Box::new(Uniform {
-            interval: self.config.interval,
         })
     }
 }

@@ -24,7 +24,7 @@ use self::source::SageMakerFleet;
 use crate::aws::AccessSettings;
 use crate::aws::cloudwatch::engine;
 use crate::aws::json::sagemaker::Operation;
-use crate::aws::permission::{GET_METRIC_DATA, GET_RESOURCES, LIST_METRICS, Permission};
+use crate::aws::permission::{GET_METRIC_DATA, GET_METRIC_STATISTICS, GET_RESOURCES, LIST_METRICS, Permission};
 use crate::component::{
     BoxFuture, BuildContext, ComponentKind, Factory, NothingToStop, Outlet, Outlets, Plan, ReceiverPlan, Refused,
     Running, Stability, Stage, StartError,
@@ -73,7 +73,7 @@ impl Factory for SageMakerFactory {
 /// What a configuration asks of AWS; `None`: it is not accepted.
 pub fn permissions(section: &Section) -> Option<(AccessSettings, Vec<Permission>)> {
     let config = config::check(section)?;
-    let mut permissions = vec![GET_METRIC_DATA, LIST_METRICS];
+    let mut permissions = vec![GET_METRIC_DATA, GET_METRIC_STATISTICS, LIST_METRICS];
     permissions.extend(config.common.reads_tags().then_some(GET_RESOURCES));
     for operation in config.kinds.iter().flat_map(|kind| of_kind(*kind)) {
         let action = operation.action();

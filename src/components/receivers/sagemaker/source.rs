@@ -9,9 +9,7 @@ use super::config::Config;
 use super::discovery::{Clients, Discovery};
 use super::signals::Signals;
 use crate::aws::Failure;
-use crate::aws::cloudwatch::{
-    ACCOUNT, Blueprint, Builder, Desk, Resource, Schedule, Settings, Source, Tracks, Uniform, Want, Watched,
-};
+use crate::aws::cloudwatch::{ACCOUNT, Blueprint, Builder, Desk, Resource, Settings, Source, Tracks, Want, Watched};
 use crate::component::{BoxFuture, BuildContext, DropReason, Outlet, ReceiverCounts, Refused};
 use crate::pdata::{Batch, Decoded, Origin, Permit, Signal};
 
@@ -41,12 +39,6 @@ impl Blueprint for SageMakerFleet {
             context: desk.context.clone(),
             logs: self.logs.clone(),
             metrics: self.metrics,
-        })
-    }
-
-    fn schedule(&self, _desk: &Desk) -> Box<dyn Schedule> {
-        Box::new(Uniform {
-            interval: self.config.common.interval,
         })
     }
 }

@@ -194,7 +194,8 @@ async fn regions_fail_alone() {
     let served = simulator.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let text = format!(
         "regions: [eu-central-1, us-east-1, us-west-2]\nendpoint: {}\n\
-         credentials: {{access_key_id: AKIASIM0111122223333, secret_access_key: simulated}}\n",
+         credentials: {{access_key_id: AKIASIM0111122223333, secret_access_key: simulated}}\n\
+         polling: {{source: gmd}}\n",
         served.url()
     );
     let config = Arc::new(config::check(&Section::from_yaml(&text)).unwrap());

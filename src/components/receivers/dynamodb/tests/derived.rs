@@ -146,7 +146,7 @@ async fn hot_keys_are_told_by_a_hash_or_plainly_where_that_is_wanted() {
     let text = format!(
         "regions: [eu-central-1]\nendpoint: {}\ncredentials: {{access_key_id: AKIASIM0111122223333, \
          secret_access_key: simulated}}\nhot_keys: {{enabled: true, plaintext: true}}\n",
-        bench._served.url()
+        bench.served.url()
     );
     let section = Section::from_yaml(&text);
     assert!(config::check(&section).is_some());

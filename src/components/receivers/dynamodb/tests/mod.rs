@@ -20,6 +20,7 @@ use crate::pdata::{Batch, Decoded};
 use crate::simulator::{Fault, FaultKind, Lag, Scenario, Served, Simulator, Statistic, VirtualClock};
 
 mod access;
+mod bill;
 mod catalogue;
 mod derived;
 mod output;
@@ -169,7 +170,7 @@ fn texts(attributes: &[opentelemetry_proto::tonic::common::v1::KeyValue]) -> Vec
 
 struct Bench {
     simulator: Arc<Simulator>,
-    _served: Served,
+    served: Served,
     config: Arc<Config>,
     context: BuildContext,
     sink: Arc<Sink>,
@@ -178,9 +179,15 @@ struct Bench {
 }
 
 fn config_with(url: &str, extra: &str) -> Arc<Config> {
+    // Every series every minute, where a test does not say otherwise: what comes out is then known by the minute.
+    let polling = if extra.contains("polling") {
+        ""
+    } else {
+        "polling: {mode: uniform, source: gmd}\n"
+    };
     let text = format!(
         "regions: [eu-central-1]\nendpoint: {url}\n\
-         credentials: {{access_key_id: AKIASIM0111122223333, secret_access_key: simulated}}\n{extra}\n"
+         credentials: {{access_key_id: AKIASIM0111122223333, secret_access_key: simulated}}\n{polling}{extra}\n"
     );
     let section = Section::from_yaml(&text);
     let config = config::check(&section).unwrap();
@@ -275,7 +282,7 @@ impl Bench {
         let start = simulator.world().scenario.start as i64;
         Self {
             simulator,
-            _served: served,
+            served,
             config,
             context,
             sink,

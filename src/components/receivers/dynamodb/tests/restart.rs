@@ -185,7 +185,7 @@ async fn with_reemit_everything_is_true_in_the_end_however_late() {
 #[tokio::test]
 async fn two_receivers_of_one_account_each_get_every_point_and_share_its_rate() {
     let mut one = Bench::start(late(), "settle: strict").await;
-    let url = one._served.url();
+    let url = one.served.url();
     let config = config_with(&url, "settle: strict\nzero_fill: none\noutput: typed");
     let mut context = one.context.clone();
     context.id = crate::component::ComponentId::new("dynamodb/other");
@@ -203,8 +203,8 @@ async fn two_receivers_of_one_account_each_get_every_point_and_share_its_rate() 
     assert_eq!((comparison.filled, comparison.doubled), (0, vec![]));
     assert_eq!((comparison.missing, comparison.wrong), (vec![], vec![]));
     let rates: Arc<crate::aws::rate::Rates> = one.context.commons.get();
-    // Four for polling and discovery, one for points, one for tags, five for what derived signals ask.
-    assert_eq!(rates.len(), 11, "one bucket an API, not one a receiver");
+    // Five for polling and discovery, one for points, one for tags, five for what derived signals ask.
+    assert_eq!(rates.len(), 12, "one bucket an API, not one a receiver");
 }
 
 /// A machine whose clock is wrong.

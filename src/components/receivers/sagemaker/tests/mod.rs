@@ -172,7 +172,7 @@ impl Bench {
         let simulator = Simulator::frozen(scenario);
         let served = simulator.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let text = format!(
-            "regions: [eu-central-1]\nendpoint: {}\npolling: {{mode: uniform}}\n\
+            "regions: [eu-central-1]\nendpoint: {}\npolling: {{mode: uniform, source: gmd}}\n\
              credentials: {{access_key_id: AKIASIM0111122223333, secret_access_key: simulated}}\n{extra}\n",
             served.url()
         );
@@ -231,6 +231,7 @@ impl Bench {
     async fn desk(&self) -> Desk {
         let place = self.access.places().remove(0);
         Desk {
+            rate: std::collections::BTreeMap::new(),
             sdk: self.access.config(&place).await,
             access: Arc::clone(&self.access),
             account: "111122223333".to_owned(),
