@@ -71,14 +71,14 @@ pub async fn dispatch(dispatcher: Dispatcher) {
             });
             continue;
         }
-        if !shared.sender.draining.is_cancelled()
-            && let Some(piece) = recovering.next().await
-        {
+        let is_draining = shared.sender.draining.is_cancelled();
+        if !is_draining && let Some(piece) = recovering.next().await {
             batcher.add(piece);
             continue;
         }
         let flush_at = batcher.next_flush();
-        let look_at = recovering.look_at();
+        // A drain does not look: a moment that has passed would wake this loop for ever.
+        let look_at = recovering.look_at().filter(|_| !is_draining);
         tokio::select! {
             piece = shared.backlog.next(), if open => match piece {
                 Some(piece) => batcher.add(piece),

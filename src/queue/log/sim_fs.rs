@@ -147,15 +147,28 @@ struct Disk {
     /// Bytes that fit on it.
     capacity: Option<usize>,
     syncs: usize,
+    /// Processes that were killed, or lost their power.
+    deaths: usize,
 }
 
 /// See the module text. Clones share the disk.
 #[derive(Clone, Debug, Default)]
-pub struct SimFs(Arc<Mutex<Disk>>);
+pub struct SimFs(Arc<Mutex<Disk>>, Option<usize>);
 
 impl SimFs {
     fn disk(&self) -> MutexGuard<'_, Disk> {
         self.0.lock().unwrap()
+    }
+
+    /// The disk as one process sees it: after [`SimFs::crash`] or [`SimFs::kill`] it changes nothing any more, though
+    /// tasks of it may still run here.
+    pub fn process(&self) -> Self {
+        let deaths = self.disk().deaths;
+        Self(Arc::clone(&self.0), Some(deaths))
+    }
+
+    fn is_dead(&self) -> bool {
+        self.1.is_some_and(|deaths| deaths != self.disk().deaths)
     }
 
     /// Fails as planned, counted from now.
@@ -203,6 +216,7 @@ impl SimFs {
         }
         disk.locked.clear();
         disk.plan = None;
+        disk.deaths += 1;
     }
 
     /// The process is killed: what it wrote is in the page cache.
@@ -210,6 +224,7 @@ impl SimFs {
         let mut disk = self.disk();
         disk.locked.clear();
         disk.plan = None;
+        disk.deaths += 1;
     }
 
     /// Names of all files, and their content.
@@ -257,6 +272,9 @@ impl SimFs {
     }
 
     fn call(&self) -> io::Result<MutexGuard<'_, Disk>> {
+        if self.is_dead() {
+            return Err(io::Error::from_raw_os_error(5));
+        }
         match self.fault() {
             None | Some(Fault::Short) => Ok(self.disk()),
             Some(Fault::Full) => Err(ErrorKind::StorageFull.into()),
@@ -373,6 +391,9 @@ impl FsFile for SimFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        if self.fs.is_dead() {
+            return Err(io::Error::from_raw_os_error(5));
+        }
         let called = self.fs.call().map(|mut disk| disk.syncs += 1);
         let mut inode = self.inode.lock().unwrap();
         match called {
@@ -397,6 +418,9 @@ impl FsFile for SimFile {
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        if self.fs.is_dead() {
+            return Err(io::Error::from_raw_os_error(5));
+        }
         let fault = self.fs.fault();
         let offset = offset as usize;
         let grows = (offset + bytes.len()).saturating_sub(self.inode.lock().unwrap().now.len());
@@ -450,6 +474,9 @@ impl FsLock for SimLock {}
 
 impl Drop for SimLock {
     fn drop(&mut self) {
-        self.fs.disk().locked.retain(|locked| *locked != self.path);
+        // The dead hold nothing: what is locked under that name is somebody else's.
+        if !self.fs.is_dead() {
+            self.fs.disk().locked.retain(|locked| *locked != self.path);
+        }
     }
 }

@@ -222,6 +222,18 @@ mod tests {
         assert_eq!(shown(ruby), ["add /src/a.rb 12", "<main> /src/b.rb 3"]);
     }
 
+    #[test]
+    fn a_frame_that_would_look_like_another_languages_is_known_not_to_read_back() {
+        let frame = |path| Frame {
+            path: Some(path),
+            line: Some(0),
+            label: Some("A"),
+        };
+        assert!(!frame(":0").reads_back());
+        assert!(!frame("a(b").reads_back());
+        assert!(frame("Main.java").reads_back());
+    }
+
     proptest! {
         #[test]
         fn no_text_stops_the_reader(text in "[ -~\t\n]{0,200}") {
