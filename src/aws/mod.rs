@@ -11,6 +11,7 @@ pub mod globs;
 pub mod json;
 pub mod permission;
 pub mod rate;
+pub mod shards;
 pub mod sign;
 mod time;
 pub mod unit;

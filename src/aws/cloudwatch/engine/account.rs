@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Health;
 use crate::aws::access::{account_of_arn, partition};
 use crate::aws::rate::Limits;
+use crate::aws::shards::Health;
 use crate::aws::{Access, Calls, Failure, Place};
 use crate::component::BuildContext;
 

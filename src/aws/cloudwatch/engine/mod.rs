@@ -13,14 +13,12 @@ mod backfill;
 mod budget;
 mod deliver;
 mod forecast;
-mod health;
 mod poll;
 mod shard;
 mod sight;
 mod telemetry;
 
 pub use forecast::{Forecast, forecast, usd_per_month};
-pub use health::Health;
 use shard::judging;
 pub use shard::{Round, Shard, Shared};
 
@@ -37,8 +35,9 @@ use super::output::{Builder, Resource};
 use super::tracks::{Settled, Tracks};
 use super::want::{Name, OutputForm, Want};
 use crate::aws::rate::{Limits, Rates};
+use crate::aws::shards::{Health, ShardTasks};
 use crate::aws::{Access, AccessSettings, Calls, Failure};
-use crate::component::{BoxFuture, BuildContext, Deadline, Outlet, Running};
+use crate::component::{BoxFuture, BuildContext, Outlet, Running};
 
 /// From when points are wanted at a start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -187,10 +186,7 @@ const RETRY: Duration = Duration::from_secs(30);
 
 /// Starts the receiver: everything happens in the background, because asking for regions and credentials takes time.
 pub fn start(blueprint: Arc<dyn Blueprint>, context: BuildContext, outlet: Outlet) -> Arc<dyn Running> {
-    let receiver = Receiver {
-        quit: CancellationToken::new(),
-        tasks: TaskTracker::new(),
-    };
+    let receiver = ShardTasks::default();
     let start = Start {
         blueprint,
         context,
@@ -263,20 +259,5 @@ impl Start {
                 }
             });
         }
-    }
-}
-
-struct Receiver {
-    quit: CancellationToken,
-    tasks: TaskTracker,
-}
-
-impl Running for Receiver {
-    fn stop(&self, deadline: Deadline) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            self.quit.cancel();
-            self.tasks.close();
-            let _ = tokio::time::timeout(deadline.remaining(), self.tasks.wait()).await;
-        })
     }
 }

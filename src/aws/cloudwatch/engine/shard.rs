@@ -10,11 +10,12 @@ use super::backfill::Backfilled;
 use super::budget::Purse;
 use super::poll::Polled;
 use super::telemetry::ShardCounts;
-use super::{Blueprint, Desk, Health, Settings, Source, StartFrom};
+use super::{Blueprint, Desk, Settings, Source, StartFrom};
 use crate::aws::cloudwatch::bill::{Ledger, Ledgers, Schedule};
 use crate::aws::cloudwatch::cursors::Cursors;
 use crate::aws::cloudwatch::tracks::{Judging, Tracks};
 use crate::aws::rate::{Bucket, Limits, Rates};
+use crate::aws::shards::Health;
 use crate::aws::{Access, Calls, Failure, Place};
 use crate::component::{BuildContext, Outlet, ReceiverCounts, with_state};
 

@@ -28,12 +28,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::config::Config;
-use self::shard::{Health, Shard, Shared};
+use self::shard::{Shard, Shared};
 use crate::aws::permission::Permission;
+use crate::aws::shards::{Health, ShardTasks};
 use crate::aws::{Access, AccessSettings};
 use crate::component::{
-    BoxFuture, BuildContext, ComponentKind, Deadline, Factory, Outlets, Plan, ReceiverPlan, Running, Stability,
-    StartError,
+    BoxFuture, BuildContext, ComponentKind, Factory, Outlets, Plan, ReceiverPlan, Running, Stability, StartError,
 };
 use crate::config::Section;
 use crate::pdata::Signal;
@@ -104,10 +104,7 @@ impl ReceiverPlan for XRayPlan {
     fn start(&self, context: BuildContext, next: Outlets) -> BoxFuture<'_, Result<Arc<dyn Running>, StartError>> {
         let config = Arc::clone(&self.config);
         Box::pin(async move {
-            let receiver = Receiver {
-                quit: CancellationToken::new(),
-                tasks: TaskTracker::new(),
-            };
+            let receiver = ShardTasks::default();
             let shared = Shared {
                 config,
                 health: Arc::new(Health::new(context.clone())),
@@ -180,20 +177,5 @@ async fn run_shard(shared: Shared, access: Arc<Access>, place: crate::aws::Place
             () = quit.cancelled() => return,
             () = shared.context.clock.sleep(RETRY) => {}
         }
-    }
-}
-
-struct Receiver {
-    quit: CancellationToken,
-    tasks: TaskTracker,
-}
-
-impl Running for Receiver {
-    fn stop(&self, deadline: Deadline) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            self.quit.cancel();
-            self.tasks.close();
-            let _ = tokio::time::timeout(deadline.remaining(), self.tasks.wait()).await;
-        })
     }
 }

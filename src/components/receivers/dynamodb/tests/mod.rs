@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::aws::Access;
-use crate::aws::cloudwatch::engine::{Health, Round, Shard, Shared};
+use crate::aws::cloudwatch::engine::{Round, Shard, Shared};
+use crate::aws::shards::Health;
 use crate::component::{
     Clock, ComponentState, Deadline, InstrumentKind, Outlet, Refused, SampleValue, Stage, UnixNanos,
 };

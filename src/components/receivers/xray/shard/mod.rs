@@ -5,7 +5,6 @@
 
 mod aside;
 mod hand_on;
-mod health;
 mod pass;
 
 use std::collections::BTreeMap;
@@ -14,7 +13,6 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-pub use self::health::Health;
 use self::pass::Job;
 use super::budget::{self, Budget};
 use super::clients::Clients;
@@ -26,6 +24,7 @@ use super::signals::Signals;
 use super::state::{Commit, Due, State, StateError, day_of};
 use super::telemetry::Counts;
 use super::windows::{Cutter, Window};
+use crate::aws::shards::Health;
 use crate::aws::{Access, Failure, Place};
 use crate::component::{BuildContext, Outlets, ReceiverCounts};
 use crate::pdata::Decoded;

@@ -13,8 +13,9 @@ use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use tokio_util::sync::CancellationToken;
 
-use super::shard::{Health, Shard, Shared, Stop};
+use super::shard::{Shard, Shared, Stop};
 use super::*;
+use crate::aws::shards::Health;
 use crate::component::{ComponentId, Outlet, Refused, SampleValue, Stage};
 use crate::pdata::{Batch, Decoded};
 use crate::simulator::xray::Late;

@@ -1,9 +1,12 @@
-//! What a receiver says about all its shards together.
+//! What the shards (one account in one region) of a receiver have in common: one word about their health, one stop.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::component::{BuildContext, ComponentState};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::component::{BoxFuture, BuildContext, ComponentState, Deadline, Running};
 
 /// The troubles of a receiver by place.
 pub struct Health {
@@ -36,5 +39,22 @@ impl Health {
             ComponentState::Degraded(all.join("; "))
         };
         self.context.status.report(self.context.kind, &self.context.id, state);
+    }
+}
+
+/// The tasks of a receiver's shards: told to end, and waited for.
+#[derive(Default)]
+pub struct ShardTasks {
+    pub quit: CancellationToken,
+    pub tasks: TaskTracker,
+}
+
+impl Running for ShardTasks {
+    fn stop(&self, deadline: Deadline) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.quit.cancel();
+            self.tasks.close();
+            let _ = tokio::time::timeout(deadline.remaining(), self.tasks.wait()).await;
+        })
     }
 }
