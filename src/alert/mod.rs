@@ -3,6 +3,8 @@
 
 mod template;
 mod threshold;
+mod told;
 
 pub use template::{Template, TemplateError};
 pub use threshold::{Alert, Labels, Rule, Sample, Threshold, Transition};
+pub use told::{EscalationStep, Guidance, Listener, Told};
