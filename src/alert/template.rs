@@ -1,6 +1,10 @@
-//! The text of an alert: `{{ $labels.TableName }}` and `{{ $value }}`, as in Prometheus rule files. Nothing else is
-//! understood, and what is not understood is refused when the rule is read.
+//! The text of an alert: `{{ $labels.TableName }}` and `{{ $value }}`, as in Prometheus rule files, the value also
+//! through `humanize`, `humanizePercentage` or `humanizeDuration`. Nothing else is understood, and what is not understood
+//! is refused when the rule is read.
 
+mod humanize;
+
+use self::humanize::Form;
 use super::Labels;
 
 /// A parsed text.
@@ -11,7 +15,7 @@ pub struct Template(Vec<Piece>);
 enum Piece {
     Text(String),
     Label(String),
-    Value,
+    Value(Form),
 }
 
 /// What is wrong, and where in the text.
@@ -45,13 +49,17 @@ impl Template {
             let expression = text[open + 2..open + length].trim();
             pieces.push(match expression.strip_prefix("$labels.") {
                 Some(label) if is_name(label) => Piece::Label(label.to_owned()),
-                _ if expression == "$value" => Piece::Value,
-                _ => {
-                    return Err(TemplateError {
-                        offset: open,
-                        message: format!("{expression:?} is not known here; use $labels.NAME or $value"),
-                    });
-                }
+                _ => match form_of_value(expression) {
+                    Some(form) => Piece::Value(form),
+                    None => {
+                        return Err(TemplateError {
+                            offset: open,
+                            message: format!(
+                                "{expression:?} is not known here; use $labels.NAME, $value or $value | humanize"
+                            ),
+                        });
+                    }
+                },
             });
             at = open + length + 2;
         }
@@ -67,7 +75,7 @@ impl Template {
         for piece in &self.0 {
             match piece {
                 Piece::Text(part) => text.push_str(part),
-                Piece::Value => text.push_str(&value.to_string()),
+                Piece::Value(form) => text.push_str(&form.write(value)),
                 Piece::Label(name) => {
                     let found = labels.iter().find(|(have, _)| have == name);
                     text.push_str(found.map_or("", |(_, value)| value));
@@ -76,6 +84,15 @@ impl Template {
         }
         text
     }
+}
+
+/// How `$value` or `$value | FUNCTION` wants it written.
+fn form_of_value(expression: &str) -> Option<Form> {
+    let (value, form) = match expression.split_once('|') {
+        Some((value, function)) => (value, Form::of_function(function.trim())?),
+        None => (expression, Form::Plain),
+    };
+    (value.trim() == "$value").then_some(form)
 }
 
 fn is_name(text: &str) -> bool {
@@ -91,6 +108,8 @@ mod tests {
         let template = Template::parse("{{ $labels.TableName }}: {{$value}} throttled{{ $labels.none }}").unwrap();
         let labels = vec![("TableName".to_owned(), "orders".to_owned())];
         assert_eq!(template.render(&labels, 12.0), "orders: 12 throttled");
+        let share = Template::parse("{{ $value | humanizePercentage }} of {{$value}}").unwrap();
+        assert_eq!(share.render(&labels, 0.5), "50% of 0.5");
     }
 
     #[test]
