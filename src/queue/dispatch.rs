@@ -80,6 +80,7 @@ pub async fn dispatch(dispatcher: Dispatcher) {
         // A drain does not look: a moment that has passed would wake this loop for ever.
         let look_at = recovering.look_at().filter(|_| !is_draining);
         tokio::select! {
+            biased;
             piece = shared.backlog.next(), if open => match piece {
                 Some(piece) => batcher.add(piece),
                 None => open = false,
@@ -109,6 +110,7 @@ impl Shared {
             return;
         }
         tokio::select! {
+            biased;
             () = queue.until_calm() => {}
             () = self.sender.draining.cancelled() => {}
             () = tokio::time::sleep(LONGEST_HOLD) => {}

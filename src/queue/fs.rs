@@ -6,6 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
 
 use nix::fcntl::{Flock, FlockArg};
 
@@ -63,8 +64,42 @@ pub trait Fs: Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Returns when names made, changed and removed in the directory are on the disk.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// A number that no file here was named by.
+    fn unique(&self) -> u64 {
+        let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+        high ^ low
+    }
+    /// `None`: calls take their time, and none is made from a thread of the runtime. Otherwise they are made at once, after
+    /// other tasks had so many turns.
+    fn turns(&self) -> Option<usize> {
+        None
+    }
     /// Takes the lock file, making it where it is not there; `None` while somebody else holds it.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FsLock>>>;
+}
+
+/// Makes calls of a file system aside: on a thread of their own, or, where they never block, at once, so that what is
+/// simulated happens in the same order each time.
+#[derive(Clone)]
+pub struct Aside(pub Arc<dyn Fs>);
+
+impl Aside {
+    /// Makes the calls.
+    ///
+    /// # Errors
+    /// They panicked.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        calls: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, tokio::task::JoinError> {
+        let Some(turns) = self.0.turns() else {
+            return tokio::task::spawn_blocking(calls).await;
+        };
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+        Ok(calls())
+    }
 }
 
 /// The machine's file system.

@@ -84,7 +84,7 @@ fn deliver_with(
     let spill = Arc::new(Spill::with_fs(context, signal, Arc::clone(&fs)));
     let counts = Arc::new(Counts::new(&context.instruments, signal));
     let delivery = &for_its_place(context, signal, delivery);
-    let sender = Sender::new(context.id.clone(), delivery, far_end);
+    let sender = Sender::new(context.id.clone(), delivery, far_end, fs.unique());
     let Some(settings) = &delivery.queue else {
         let direct = Arc::new(Direct {
             sender,
@@ -304,6 +304,7 @@ impl Queued {
         // Some of the time is kept for writing down what is left.
         let for_files = (deadline.remaining() / 5).min(Duration::from_secs(2));
         tokio::select! {
+            biased;
             () = self.tasks.wait() => {}
             () = tokio::time::sleep(deadline.remaining().saturating_sub(for_files)) => {}
             () = self.stop.cancelled() => {}
@@ -320,8 +321,8 @@ impl Queued {
 
     async fn can_spill(&self) -> bool {
         let spill = Arc::clone(&self.spill);
-        let prepared = tokio::task::spawn_blocking(move || spill.prepare().is_some());
-        prepared.await.unwrap_or(false)
+        let aside = spill.aside();
+        aside.run(move || spill.prepare().is_some()).await.unwrap_or(false)
     }
 
     /// Writes down what could not be sent; what cannot be written either is lost, counted and said.
@@ -330,7 +331,8 @@ impl Queued {
         let batches: Vec<Batch> = unsent.iter().map(|piece| piece.batch.clone()).collect();
         let spill = Arc::clone(&self.spill);
         let mut unread = unread;
-        let writing = tokio::task::spawn_blocking(move || spill.store(&batches, unread.as_deref_mut()));
+        let aside = spill.aside();
+        let writing = aside.run(move || spill.store(&batches, unread.as_deref_mut()));
         let (kept, error) = match writing.await {
             Ok(Ok(())) => (unsent.len(), None),
             Ok(Err(stored)) => (stored.kept, Some(stored.error.to_string())),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::counts::Counts;
+use super::fs::Aside;
 use super::spill::{Found, LOOK_AGAIN, Recovered, Recovery, Spill};
 use super::ticket::{Piece, Ticket};
 use crate::component::ComponentId;
@@ -52,7 +53,7 @@ impl Recovering {
         let State::Reading(recovery) = std::mem::replace(&mut self.state, look_later()) else {
             return None;
         };
-        let (recovery, recovered) = read(recovery).await?;
+        let (recovery, recovered) = read(self.spill.aside(), recovery).await?;
         let Some(Recovered { batch, file }) = recovered else {
             self.report_end(recovery);
             return None;
@@ -65,7 +66,7 @@ impl Recovering {
 
     async fn look(&self) -> State {
         let spill = Arc::clone(&self.spill);
-        match tokio::task::spawn_blocking(move || spill.look()).await {
+        match self.spill.aside().run(move || spill.look()).await {
             Ok(Ok(Found::Records(recovery))) => {
                 tracing::info!(exporter = %self.exporter, "sending what an earlier run left");
                 State::Reading(recovery)
@@ -103,8 +104,8 @@ fn look_later() -> State {
 }
 
 /// Reads one record off the runtime.
-async fn read(mut recovery: Box<Recovery>) -> Option<(Box<Recovery>, Option<Recovered>)> {
-    let reading = tokio::task::spawn_blocking(move || {
+async fn read(aside: Aside, mut recovery: Box<Recovery>) -> Option<(Box<Recovery>, Option<Recovered>)> {
+    let reading = aside.run(move || {
         let recovered = recovery.next_record();
         (recovery, recovered)
     });

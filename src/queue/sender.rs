@@ -3,7 +3,6 @@
 //! Back-off with jitter, at least the delay the far end asks for; a timeout for each attempt that grows when it was too
 //! short (reliability.md 2.7): a far end that needs six seconds would never drain with five.
 
-use std::hash::{BuildHasher, RandomState};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -38,6 +37,7 @@ pub struct Sender {
     learned_timeout: AtomicU64,
     /// Requests with a failed attempt that are still being tried.
     failing: AtomicUsize,
+    jitter: Jitter,
     /// Attempts that may succeed later: a reason to send less at the same time.
     pub refusals: AtomicU64,
     /// The agent is stopping: what waits for another try is tried once more, now.
@@ -52,14 +52,15 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// A sender to `far_end`.
-    pub fn new(exporter: ComponentId, delivery: &Delivery, far_end: Arc<dyn Stage>) -> Self {
+    /// A sender to `far_end`, whose delays are drawn from `seed`.
+    pub fn new(exporter: ComponentId, delivery: &Delivery, far_end: Arc<dyn Stage>, seed: u64) -> Self {
         Self {
             exporter,
             far_end,
             retry: delivery.retry.clone().filter(|retry| retry.enabled),
             timeout: delivery.timeout,
             learned_timeout: AtomicU64::new(0),
+            jitter: Jitter(AtomicU64::new(seed)),
             failing: AtomicUsize::new(0),
             refusals: AtomicU64::new(0),
             draining: CancellationToken::new(),
@@ -102,7 +103,9 @@ impl Sender {
             let Some(backoff) = &mut backoff else {
                 return Outcome::Failed(refused, DropReason::RetryLimit);
             };
-            let delay = backoff.next_delay().max(refused.retry_after.unwrap_or_default());
+            let delay = backoff
+                .next_delay(self.jitter.unit())
+                .max(refused.retry_after.unwrap_or_default());
             if backoff.is_over(started.elapsed() + delay) {
                 return Outcome::Failed(refused, DropReason::RetryLimit);
             }
@@ -112,6 +115,7 @@ impl Sender {
             failing.get_or_insert_with(|| Failing::enter(&self.failing));
             self.log_retry(&refused, delay);
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(delay) => {}
                 () = self.draining.cancelled(), if !last_chance => {}
                 () = self.abort.cancelled() => {}
@@ -267,11 +271,11 @@ impl Backoff {
         }
     }
 
-    /// The delay before the next try.
-    pub fn next_delay(&mut self) -> Duration {
+    /// The delay before the next try; `unit` is a random number between 0 and 1.
+    pub fn next_delay(&mut self, unit: f64) -> Duration {
         let settings = &self.settings;
         let factor = settings.randomization_factor.clamp(0.0, 1.0);
-        let delay = scale(self.interval, 1.0 - factor + 2.0 * factor * random_unit());
+        let delay = scale(self.interval, 1.0 - factor + 2.0 * factor * unit);
         self.interval = scale(self.interval, settings.multiplier).min(settings.max_interval);
         delay
     }
@@ -287,8 +291,16 @@ fn scale(duration: Duration, factor: f64) -> Duration {
     Duration::try_from_secs_f64(duration.as_secs_f64() * factor).unwrap_or(Duration::MAX)
 }
 
-/// Between 0 and 1. Spreads retries; needs no quality beyond differing between agents.
-fn random_unit() -> f64 {
-    let bits = RandomState::new().hash_one(0u8);
-    (bits >> 11) as f64 / (1u64 << 53) as f64
+/// Spreads retries; needs no quality beyond differing between agents.
+struct Jitter(AtomicU64);
+
+impl Jitter {
+    /// Between 0 and 1.
+    fn unit(&self) -> f64 {
+        // A step of splitmix64.
+        let state = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        let bits = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (bits >> 11) as f64 / (1u64 << 53) as f64
+    }
 }

@@ -18,8 +18,8 @@ const EVERY: Duration = Duration::from_millis(5);
 pub const MUCH: u64 = 4 << 20;
 /// How often a directory that cannot be used is tried again.
 const OPEN_AGAIN: Duration = Duration::from_millis(500);
-/// After so many failures what cannot be read counts as damaged.
-const READ_TRIES: u32 = 10;
+/// After so many failures what cannot be read counts as damaged, if the disk works otherwise: half a minute.
+const READ_TRIES: u32 = 60;
 /// Marks are safe from a power cut after this at the latest.
 const SYNC_MARKS: Duration = Duration::from_secs(1);
 
@@ -46,13 +46,19 @@ async fn open(queue: &Arc<LogQueue>, fs: Arc<dyn Fs>) -> Option<Writer> {
     let said = LimitedLog::default();
     let mut failures = 0;
     loop {
-        let step_over = failures >= READ_TRIES;
+        let may_step_over = failures >= READ_TRIES;
         let (fs, dir, segment_bytes) = (
             Arc::clone(&fs),
             queue.settings.dir.clone(),
             queue.settings.segment_bytes,
         );
-        let opening = tokio::task::spawn_blocking(move || log::open(fs, &dir, segment_bytes, step_over)).await;
+        let opening = queue
+            .aside
+            .run(move || {
+                let step_over = may_step_over && log::disk_works(fs.as_ref(), &dir);
+                log::open(fs, &dir, segment_bytes, step_over)
+            })
+            .await;
         let error = match opening {
             Ok(Ok(opened)) => return Some(take_over(queue, opened).await),
             Ok(Err(error)) => error,
@@ -68,6 +74,7 @@ async fn open(queue: &Arc<LogQueue>, fs: Arc<dyn Fs>) -> Option<Writer> {
         queue.lock().opening = Opening::Failed(error.to_string());
         queue.opened.notify_waiters();
         tokio::select! {
+            biased;
             () = tokio::time::sleep(OPEN_AGAIN) => {}
             () = queue.ending.cancelled() => return None,
         }
@@ -132,11 +139,13 @@ impl Committer {
             self.marks_sync
         };
         tokio::select! {
+            biased;
             () = queue.to_write.notified() => {}
             () = tokio::time::sleep_until(next) => {}
             () = queue.ending.cancelled() => return,
         }
         tokio::select! {
+            biased;
             () = tokio::time::sleep_until(self.next_sync) => {}
             () = queue.much_to_write.notified() => {}
             () = queue.ending.cancelled() => {}
@@ -171,7 +180,7 @@ impl Committer {
             sync_interval,
             sync_marks,
         };
-        let done = match tokio::task::spawn_blocking(move || work.run(writer)).await {
+        let done = match queue.aside.run(move || work.run(writer)).await {
             Ok(done) => done,
             Err(error) => {
                 // A bug: the log is gone with its writer, and everything is refused until a restart.
@@ -208,7 +217,7 @@ impl Committer {
 
     async fn close(&mut self, queue: &LogQueue) {
         let Some(mut writer) = self.writer.take() else { return };
-        let closing = tokio::task::spawn_blocking(move || {
+        let closing = queue.aside.run(move || {
             let closed = writer.close();
             let disk_bytes = writer.disk_bytes();
             // The lock goes with the writer: the next may open the log.

@@ -12,15 +12,17 @@ use tokio::sync::mpsc;
 use super::LogQueue;
 use crate::component::{DropReason, LimitedLog, UnixNanos};
 use crate::pdata::{Batch, Permit};
-use crate::queue::log::{Range, Read, Reader};
+use crate::queue::log::{self, Range, Read, Reader};
 use crate::queue::ticket::{Piece, Ticket};
 
 /// Read from the files at a time.
 const AT_ONCE: usize = 64;
 /// The same in bytes.
 const AT_ONCE_BYTES: u64 = 1 << 20;
-/// A file that cannot be read is tried again after this.
+/// A file that cannot be read is tried again after this,
 const READ_AGAIN: Duration = Duration::from_secs(1);
+/// and counts as damaged after so many failures, if the disk works otherwise.
+const READ_TRIES: u32 = 30;
 /// Reading waits so long at most for memory: what is being sent will free some.
 const MEMORY_WAIT: Duration = Duration::from_secs(1);
 
@@ -44,6 +46,7 @@ enum Next {
 /// Feeds `pieces` until the queue is closed and empty, or reading is to stop.
 pub async fn run(queue: Arc<LogQueue>, pieces: mpsc::Sender<Piece>, is_failing: impl Fn() -> bool) {
     let mut ahead = VecDeque::new();
+    let mut failures = 0;
     let said = LimitedLog::default();
     loop {
         if queue.stop_reading.load(Ordering::Relaxed) {
@@ -54,7 +57,11 @@ pub async fn run(queue: Arc<LogQueue>, pieces: mpsc::Sender<Piece>, is_failing: 
             // It will be sent after the next start.
             return;
         }
-        match queue.read(&mut ahead).await {
+        let next = queue.read(&mut ahead, failures).await;
+        if !matches!(next, Next::Failed(_)) {
+            failures = 0;
+        }
+        match next {
             Next::Found(found) => {
                 if let Some(piece) = queue.piece_of(found).await
                     && pieces.send(piece).await.is_err()
@@ -66,12 +73,18 @@ pub async fn run(queue: Arc<LogQueue>, pieces: mpsc::Sender<Piece>, is_failing: 
             Next::End if is_closed => return,
             Next::End => queue.written.notified().await,
             Next::Failed(error) => {
+                failures += 1;
                 if let Some(left_out) = said.admit() {
                     tracing::warn!(exporter = %queue.exporter, %error, left_out, "the log of the queue cannot be read now");
                 }
+                if is_closed {
+                    // It is where it was, and the next start finds it there.
+                    return;
+                }
                 tokio::select! {
+                    biased;
+                    () = queue.closing.cancelled() => {}
                     () = tokio::time::sleep(READ_AGAIN) => {}
-                    () = queue.written.notified(), if is_closed => {}
                 }
             }
         }
@@ -79,8 +92,8 @@ pub async fn run(queue: Arc<LogQueue>, pieces: mpsc::Sender<Piece>, is_failing: 
 }
 
 impl LogQueue {
-    /// The next record. `ahead` holds what was read with it.
-    async fn read(&self, ahead: &mut VecDeque<Next>) -> Next {
+    /// The next record, which could not be read so many times. `ahead` holds what was read with it.
+    async fn read(&self, ahead: &mut VecDeque<Next>, failures: u32) -> Next {
         if let Some(next) = ahead.pop_front() {
             return next;
         }
@@ -92,8 +105,14 @@ impl LogQueue {
             *place = Some(reader);
             return Next::Found(found);
         }
-        let reading = tokio::task::spawn_blocking(move || {
-            let read = read_some(&mut reader);
+        let (fs, dir) = (Arc::clone(&self.aside.0), self.settings.dir.clone());
+        let reading = self.aside.run(move || {
+            let past = failures >= READ_TRIES && log::disk_works(fs.as_ref(), &dir);
+            let read = if past {
+                read_past(&mut reader)
+            } else {
+                read_some(&mut reader)
+            };
             (reader, read)
         });
         match reading.await {
@@ -207,7 +226,7 @@ impl LogQueue {
                 Next::Found(found)
             }
             None => {
-                let reading = tokio::task::spawn_blocking(move || {
+                let reading = self.aside.run(move || {
                     let read = read_one(&mut reader);
                     (reader, read)
                 });
@@ -248,7 +267,16 @@ impl LogQueue {
 }
 
 fn read_one(reader: &mut Reader) -> Vec<Next> {
-    match reader.read_next() {
+    next_of(reader.read_next())
+}
+
+/// What cannot be read counts as damaged.
+fn read_past(reader: &mut Reader) -> Vec<Next> {
+    next_of(reader.read_past())
+}
+
+fn next_of(read: std::io::Result<Read>) -> Vec<Next> {
+    match read {
         Ok(Read::Record(header, batch)) => vec![Next::Found(Found {
             range: header.range(),
             batch,

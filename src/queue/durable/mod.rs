@@ -23,7 +23,7 @@ pub use settings::{DurableSettings, Place, place_for};
 
 use super::bounded::QUEUE_IS_FULL;
 use super::counts::Counts;
-use super::fs::Fs;
+use super::fs::{Aside, Fs};
 use super::log::{self, Draft, Range, Reader, Totals};
 use super::ticket::{Answer, Cost, Piece};
 use crate::component::{BuildContext, Clock, Counter, DropReason, Gauge, LimitedLog, Overflow, Refused, Sizer};
@@ -39,6 +39,7 @@ pub struct LogQueue {
     counts: Arc<Counts>,
     memory: MemoryBudget,
     clock: Arc<dyn Clock>,
+    aside: Aside,
     state: Mutex<State>,
     /// Taken out while somebody reads.
     reader: tokio::sync::Mutex<Option<Reader>>,
@@ -57,6 +58,8 @@ pub struct LogQueue {
     stop_reading: AtomicBool,
     /// Everything that sends has ended.
     ending: tokio_util::sync::CancellationToken,
+    /// Nothing new is taken.
+    closing: tokio_util::sync::CancellationToken,
     log_tasks: TaskTracker,
     gauges: Gauges,
     drop_log: LimitedLog,
@@ -170,6 +173,7 @@ impl LogQueue {
             counts,
             memory: context.memory.clone(),
             clock: Arc::clone(&context.clock),
+            aside: Aside(Arc::clone(&fs)),
             state: Mutex::default(),
             reader: tokio::sync::Mutex::new(None),
             to_write: Notify::new(),
@@ -181,6 +185,7 @@ impl LogQueue {
             unstarted: AtomicI64::new(0),
             stop_reading: AtomicBool::new(false),
             ending: tokio_util::sync::CancellationToken::new(),
+            closing: tokio_util::sync::CancellationToken::new(),
             log_tasks: TaskTracker::new(),
             gauges,
             drop_log: LimitedLog::default(),
@@ -387,6 +392,7 @@ impl LogQueue {
     /// Refuses from now on. What is in the log is read for as long as the far end takes it.
     pub fn close(&self) {
         self.lock().closed = true;
+        self.closing.cancel();
         self.opened.notify_waiters();
         self.freed.notify_waiters();
         self.written.notify_one();

@@ -222,6 +222,8 @@ impl Cursor {
         write_all_at(file.as_mut(), 0, &bytes)?;
         retry(|| file.sync())?;
         retry(|| self.fs.rename(&unfinished, &self.dir.join(NAME)))?;
+        // Whatever comes now: the file that was marked so far has lost its name, and marks in it would be lost.
+        self.file = None;
         retry(|| self.fs.sync_dir(&self.dir))?;
         Ok((file, marks_at))
     }

@@ -11,6 +11,8 @@ const QUARANTINED: usize = 4;
 pub const QUARANTINE: &str = "quarantine";
 /// The lock of a directory.
 pub const LOCK: &str = "lock";
+/// Written and read to see whether the disk works.
+pub const PROBE: &str = "probe";
 const ENDING: &str = ".wal";
 
 /// `<number>-<nonce>.wal`, both in 16 hexadecimal digits, so that the names sort as the numbers do.

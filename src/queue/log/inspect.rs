@@ -70,7 +70,14 @@ fn read_all(opened: &mut Opened, mut visit: impl FnMut(&Header, &Batch)) -> (Rep
     let mut all_lost = Vec::new();
     let mut failures = 0;
     loop {
-        match opened.reader.read_next() {
+        let read = match failures {
+            0..TRIES => opened.reader.read_next(),
+            _ => opened.reader.read_past(),
+        };
+        if read.is_ok() {
+            failures = 0;
+        }
+        match read {
             Ok(Read::Record(header, batch)) => {
                 report.records += 1;
                 report.items += u64::from(header.items);
@@ -87,7 +94,7 @@ fn read_all(opened: &mut Opened, mut visit: impl FnMut(&Header, &Batch)) -> (Rep
                 all_lost.extend(ranges);
             }
             Ok(Read::Nothing) => break,
-            Err(_) if failures < TRIES * 1000 => failures += 1,
+            Err(_) if failures < TRIES * 2 => failures += 1,
             Err(_) => break,
         }
     }

@@ -29,7 +29,7 @@ pub use record::{Draft, Header, Range, Totals};
 pub use writer::{LARGEST_GROUP, Place, Tally, Writer};
 
 use self::cursor::Saved;
-use self::files::{LOCK, parse_segment_name, quarantine, retry};
+use self::files::{LOCK, PROBE, parse_segment_name, quarantine, retry};
 use self::record::{HEAD_LEN, Head};
 use self::segments::{Segment, Segments};
 use self::settled::Settled;
@@ -37,6 +37,11 @@ use super::fs::Fs;
 
 /// Size of a segment unless it is configured smaller.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
+
+/// Numbers of segments end here: a file that claims a higher one is none of ours, and leaves none for the next.
+const LAST_NUMBER: u64 = 1 << 62;
+/// More records than a segment holds.
+const UNKNOWN: u64 = 1 << 32;
 
 /// A log that was opened.
 pub struct Opened {
@@ -58,7 +63,7 @@ pub enum OpenError {
 }
 
 /// Opens the log of a directory, making it where it is not there. Takes its lock. With `step_over` places that cannot
-/// be read count as damaged: for a disk that has been asked several times.
+/// be read count as damaged: for those that were asked long enough on a disk that works ([`disk_works`]).
 ///
 /// # Errors
 /// Where somebody else has the log, or the directory or a file cannot be read now.
@@ -71,6 +76,30 @@ pub fn open(fs: Arc<dyn Fs>, dir: &Path, segment_bytes: u64, step_over: bool) ->
     recover(fs, dir, (segment_bytes, step_over), lock).map_err(failed)
 }
 
+/// Whether files can be written and read in a directory. Where they cannot it is the disk that fails, and nothing in it
+/// may count as damaged. A full disk works.
+pub fn disk_works(fs: &dyn Fs, dir: &Path) -> bool {
+    let path = dir.join(PROBE);
+    let written = [0x5a; 512];
+    let tried = (|| {
+        match fs.remove(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = fs.create(&path)?;
+        files::write_all_at(file.as_mut(), 0, &written)?;
+        file.sync()?;
+        let mut read = [0; 512];
+        fs.open(&path)?.read_at(0, &mut read)?;
+        fs.remove(&path)?;
+        Ok(read == written)
+    })();
+    match tried {
+        Ok(same) => same,
+        Err(error) => files::is_out_of_space(&error),
+    }
+}
+
 fn recover(
     fs: Arc<dyn Fs>,
     dir: &Path,
@@ -78,9 +107,9 @@ fn recover(
     lock: Box<dyn super::fs::FsLock>,
 ) -> io::Result<Opened> {
     let mut put_aside = Vec::new();
-    let mut list = find_segments(fs.as_ref(), dir, &mut put_aside, step_over)?;
-    let next_number = list.back().map_or(1, |segment| segment.number.saturating_add(1));
+    let (mut list, unreadable) = find_segments(fs.as_ref(), dir, &mut put_aside, step_over)?;
     let last_number = list.back().map_or(0, |segment| segment.number);
+    let next_number = last_number.max(unreadable.unwrap_or(0)) + 1;
     let saved = match cursor::load(fs.as_ref(), dir) {
         Err(_) if step_over => None,
         saved => saved?,
@@ -114,6 +143,15 @@ fn recover(
     if last_settled.records >= end.records {
         end = last_settled;
     }
+    if unreadable.is_some() {
+        // Nobody knows which numbers are in a segment that was left out. One used twice would hide a record.
+        let behind = Totals {
+            records: end.records.saturating_add(UNKNOWN),
+            ..end
+        };
+        saved.settled.insert(Range { from: end, to: behind });
+        end = behind;
+    }
     let waiting = saved.settled.open_until(end);
     let segments = Arc::new(Segments::new(dir.to_owned(), list));
     let settled = Arc::new(Mutex::new(saved.settled));
@@ -140,14 +178,16 @@ fn recover(
     })
 }
 
-/// The segments of a directory. Files that are not ours stay where they are, segments of a later version are put aside.
+/// The segments of a directory, and the highest number of those that cannot be read. Files that are not ours stay where
+/// they are, segments of a later version are put aside.
 fn find_segments(
     fs: &dyn Fs,
     dir: &Path,
     put_aside: &mut Vec<String>,
     step_over: bool,
-) -> io::Result<VecDeque<Segment>> {
+) -> io::Result<(VecDeque<Segment>, Option<u64>)> {
     let mut list: VecDeque<Segment> = VecDeque::new();
+    let mut unreadable = None;
     for name in retry(|| fs.list(dir))? {
         let Some((number, nonce)) = parse_segment_name(&name) else {
             continue;
@@ -163,6 +203,7 @@ fn find_segments(
             Ok(read) => read,
             // A directory of that name, a file that we may not read, a place on the disk that is gone for good.
             Err(error) if step_over || is_for_good(&error) => {
+                unreadable = unreadable.max(Some(number));
                 put_aside.push(name);
                 continue;
             }
@@ -170,7 +211,7 @@ fn find_segments(
         };
         let said: Head = record::decode_head(nonce, &head);
         let is_second = list.back().is_some_and(|before| before.number == number);
-        if matches!(said, Head::Future(_)) || is_second {
+        if matches!(said, Head::Future(_)) || is_second || number > LAST_NUMBER {
             // Where it cannot be moved it stays, and is left out all the same.
             let _best_effort = quarantine(fs, dir, &name);
             put_aside.push(name);
@@ -192,7 +233,7 @@ fn find_segments(
             disk_bytes: readable,
         });
     }
-    Ok(list)
+    Ok((list, unreadable))
 }
 
 /// Trying again will not help.

@@ -17,9 +17,6 @@ use super::writer::Place;
 use crate::pdata::Batch;
 use crate::queue::fs::{Fs, FsFile};
 
-/// A place that cannot be read is tried this often before it counts as damaged.
-const TRIES: u32 = 3;
-
 /// What came next.
 #[derive(Debug)]
 pub enum Read {
@@ -60,7 +57,8 @@ pub struct Reader {
     expected: Totals,
     /// Where the log ended when it was opened, until that has been reached.
     found_end: Option<(u64, Totals)>,
-    failures: u32,
+    /// What cannot be read in this call counts as damaged.
+    step_over: bool,
 }
 
 impl Reader {
@@ -79,7 +77,7 @@ impl Reader {
             at: None,
             expected,
             found_end: Some(found_end),
-            failures: 0,
+            step_over: false,
         }
     }
 
@@ -106,21 +104,27 @@ impl Reader {
     /// The next record that is not settled, or what is missing before it. Blocks.
     ///
     /// # Errors
-    /// The file cannot be read now; the next call tries again, and steps over the place after some tries.
+    /// The file cannot be read now; the next call tries again.
     pub fn read_next(&mut self) -> io::Result<Read> {
-        match self.next_or_fail() {
-            Ok(read) => {
-                self.failures = 0;
-                Ok(read)
-            }
-            Err(error) => {
-                self.failures += 1;
-                if let Some(open) = &mut self.at {
-                    open.file = None;
-                }
-                Err(error)
-            }
+        let read = self.next_or_fail();
+        if read.is_err()
+            && let Some(open) = &mut self.at
+        {
+            open.file = None;
         }
+        read
+    }
+
+    /// The same, but a place that cannot be read counts as damaged: for one that was tried long enough on a disk that
+    /// works (see [`super::disk_works`]).
+    ///
+    /// # Errors
+    /// Not even what lies around it can be read.
+    pub fn read_past(&mut self) -> io::Result<Read> {
+        self.step_over = true;
+        let read = self.read_next();
+        self.step_over = false;
+        read
     }
 
     fn next_or_fail(&mut self) -> io::Result<Read> {
@@ -128,7 +132,7 @@ impl Reader {
             let Some((readable, sealed)) = self.open_segment()? else {
                 return Ok(self.reach_found_end(u64::MAX));
             };
-            let step_over = self.failures >= TRIES;
+            let step_over = self.step_over;
             let Some(open) = &mut self.at else {
                 return Ok(Read::Nothing);
             };
@@ -186,7 +190,7 @@ impl Reader {
 
     /// The record behind `header`, at the current offset. `None` where it is not wanted.
     fn read_record(&mut self, header: Header) -> io::Result<Option<Read>> {
-        let step_over = self.failures >= TRIES;
+        let step_over = self.step_over;
         let Some(open) = &mut self.at else { return Ok(None) };
         let range = header.range();
         let is_old = header.before.records < self.expected.records;
@@ -255,8 +259,7 @@ impl Reader {
                 match retry(|| self.fs.open(&path)) {
                     Ok(file) => open.file = Some(file),
                     // Gone under our hands: what was in it shows as a gap.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound || self.failures >= TRIES => {
-                        self.failures = 0;
+                    Err(error) if error.kind() == io::ErrorKind::NotFound || self.step_over => {
                         let end = self.expected;
                         self.segments.change(segment.number, |segment| {
                             segment.sealed = true;

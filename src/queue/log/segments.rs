@@ -11,6 +11,7 @@ use crate::queue::fs::FsFile;
 
 /// Looking for the next record goes through a file in steps of this size.
 const SCAN_STEP: usize = 64 * 1024;
+const NOTHING: [u8; 4096] = [0; 4096];
 
 /// A file of the log.
 #[derive(Clone, Debug)]
@@ -133,5 +134,19 @@ pub fn find_header(
 }
 
 fn find(bytes: &[u8]) -> Option<usize> {
-    bytes.windows(MAGIC.len()).position(|window| window == MAGIC)
+    for (index, page) in bytes.chunks(NOTHING.len()).enumerate() {
+        // What was preallocated and never written is most of what is searched.
+        if page == &NOTHING[..page.len()] {
+            continue;
+        }
+        let start = index * NOTHING.len();
+        let end = (start + page.len() + MAGIC.len() - 1).min(bytes.len());
+        let found = bytes[start..end]
+            .windows(MAGIC.len())
+            .position(|window| window == MAGIC);
+        if let Some(found) = found {
+            return Some(start + found);
+        }
+    }
+    None
 }

@@ -121,17 +121,18 @@ type Names = BTreeMap<PathBuf, File>;
 enum NameChange {
     Made(PathBuf, File),
     Removed(PathBuf),
-    Renamed(PathBuf, PathBuf),
+    Renamed(PathBuf, PathBuf, File),
 }
 
 fn apply_name(names: &mut Names, change: NameChange) {
     match change {
         NameChange::Made(path, file) => drop(names.insert(path, file)),
         NameChange::Removed(path) => drop(names.remove(&path)),
-        NameChange::Renamed(from, to) => {
-            if let Some(file) = names.remove(&from) {
-                names.insert(to, file);
+        NameChange::Renamed(from, to, file) => {
+            if names.get(&from).is_some_and(|there| Arc::ptr_eq(there, &file)) {
+                names.remove(&from);
             }
+            names.insert(to, file);
         }
     }
 }
@@ -144,9 +145,13 @@ struct Disk {
     locked: Vec<PathBuf>,
     calls: usize,
     plan: Option<Plan>,
+    /// A place that cannot be read any more.
+    bad: Option<(PathBuf, std::ops::Range<usize>)>,
     /// Bytes that fit on it.
     capacity: Option<usize>,
     syncs: usize,
+    /// Numbers given out.
+    named: u64,
     /// Processes that were killed, or lost their power.
     deaths: usize,
 }
@@ -188,6 +193,11 @@ impl SimFs {
     /// So many bytes of all files fit on it.
     pub fn holds(&self, bytes: Option<usize>) {
         self.disk().capacity = bytes;
+    }
+
+    /// Whatever touches this place of a file cannot be read.
+    pub fn spoil(&self, path: &Path, place: std::ops::Range<usize>) {
+        self.disk().bad = Some((path.to_owned(), place));
     }
 
     /// Calls made so far.
@@ -335,8 +345,9 @@ impl Fs for SimFs {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut disk = self.call()?;
         let file = disk.names.remove(from).ok_or(ErrorKind::NotFound)?;
-        disk.names.insert(to.to_owned(), file);
-        disk.pending.push(NameChange::Renamed(from.to_owned(), to.to_owned()));
+        disk.names.insert(to.to_owned(), Arc::clone(&file));
+        let change = NameChange::Renamed(from.to_owned(), to.to_owned(), file);
+        disk.pending.push(change);
         Ok(())
     }
 
@@ -352,6 +363,20 @@ impl Fs for SimFs {
         disk.durable = disk.names.clone();
         disk.pending.clear();
         Ok(())
+    }
+
+    /// The same numbers in each run.
+    fn unique(&self) -> u64 {
+        let mut disk = self.disk();
+        disk.named += 1;
+        Dice(disk.named).roll()
+    }
+
+    /// Now soon, now late: all orders in which threads may come.
+    fn turns(&self) -> Option<usize> {
+        let mut disk = self.disk();
+        disk.named += 1;
+        Some(Dice(disk.named).below(5).pow(2))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FsLock>>> {
@@ -379,9 +404,17 @@ impl FsFile for SimFile {
     }
 
     fn read_at(&mut self, offset: u64, into: &mut [u8]) -> io::Result<()> {
-        drop(self.fs.call()?);
-        let inode = self.inode.lock().unwrap();
+        let disk = self.fs.call()?;
         let start = usize::try_from(offset).unwrap();
+        if let Some((path, place)) = &disk.bad
+            && disk.names.get(path).is_some_and(|file| Arc::ptr_eq(file, &self.inode))
+            && place.start < start + into.len()
+            && start < place.end
+        {
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        drop(disk);
+        let inode = self.inode.lock().unwrap();
         let bytes = inode
             .now
             .get(start..start + into.len())

@@ -313,8 +313,7 @@ impl Writer {
     }
 
     fn create_segment(&mut self, first: Totals, needed: u64) -> io::Result<Current> {
-        let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
-        let (number, nonce) = (self.next_number, high ^ low);
+        let (number, nonce) = (self.next_number, self.fs.unique());
         let name = segment_name(number, nonce);
         let path = self.segments.dir.join(&name);
         // A number is not used again even where this fails: a file that cannot be removed may be left.

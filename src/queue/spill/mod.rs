@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::fs::{Fs, FsLock, RealFs};
+use super::fs::{Aside, Fs, FsLock, RealFs};
 use crate::component::BuildContext;
 use crate::pdata::{Batch, Signal};
 use reader::Reader;
@@ -77,6 +77,11 @@ impl Spill {
             stem: stem_of(context, signal),
             id,
         }
+    }
+
+    /// Where the calls that block are made.
+    pub fn aside(&self) -> Aside {
+        Aside(Arc::clone(&self.fs))
     }
 
     /// Whether there is a directory to leave data in.
