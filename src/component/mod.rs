@@ -19,7 +19,7 @@ mod refused;
 mod state;
 mod status;
 
-pub use auth::{Authenticators, ClientAuth, NamedAuth, Outgoing};
+pub use auth::{Authenticators, ClientAuth, Denied, NamedAuth, Outgoing, ServerAuth, after_scheme, only_value};
 pub use commons::Commons;
 pub use context::{BuildContext, Clock, ComponentId, ComponentKind, Deadline, StartError, SystemClock, UnixNanos};
 pub use custody::{Custody, Offered, Removed};

@@ -67,6 +67,10 @@ pub enum Plan {
 
 /// Starts a receiver. One instance serves all its pipelines.
 pub trait ReceiverPlan: Send + Sync {
+    /// The extensions that say who may send to its listeners, each with the path of the key that names it.
+    fn authenticators(&self) -> Vec<(&'static str, &ComponentId)> {
+        Vec::new()
+    }
     /// Binds listeners or starts polling; returns once it is ready to accept.
     fn start(&self, context: BuildContext, next: Outlets) -> BoxFuture<'_, Result<Arc<dyn Running>, StartError>>;
 }
@@ -133,6 +137,10 @@ pub trait ConnectorPlan: Send + Sync {
 pub trait ExtensionPlan: Send + Sync {
     /// It can be named by `auth::authenticator` of an exporter: it registers itself when it starts.
     fn authenticates(&self) -> bool {
+        false
+    }
+    /// It can be named by `auth::authenticator` of a listener.
+    fn authenticates_clients(&self) -> bool {
         false
     }
     /// Returns once it serves.

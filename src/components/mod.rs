@@ -46,8 +46,12 @@ pub const REGISTRY: &[&dyn Factory] = &[
     &connectors::awsclientmetrics::ClientMetricsFactory,
     &connectors::forward::ForwardFactory,
     // extensions
+    &extensions::basicauth::BasicAuthFactory,
+    &extensions::bearertokenauth::BearerTokenAuthFactory,
     &extensions::file_storage::FileStorageFactory,
     &extensions::health_check::HealthCheckFactory,
+    &extensions::oauth2client::OAuth2ClientFactory,
+    &extensions::oidc::OidcFactory,
     #[cfg(feature = "aws")]
     &extensions::sigv4auth::SigV4AuthFactory,
     &extensions::zpages::ZpagesFactory,

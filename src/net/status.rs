@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use prost::Message;
@@ -51,6 +51,8 @@ pub struct Status {
     pub message: Cow<'static, str>,
     /// RetryInfo or Retry-After.
     pub retry_after: Option<Duration>,
+    /// `WWW-Authenticate`: how the client can prove who it is.
+    pub challenge: Option<HeaderValue>,
 }
 
 impl Status {
@@ -72,6 +74,7 @@ impl Status {
             http: http_code(code),
             message: refused.message.clone(),
             retry_after: refused.retry_after.or(needs_delay.then_some(DEFAULT_DELAY)),
+            challenge: None,
         }
     }
 
@@ -82,6 +85,7 @@ impl Status {
             http: http_code(code),
             message: message.into(),
             retry_after: None,
+            challenge: None,
         }
     }
 
@@ -97,10 +101,21 @@ impl Status {
 
     /// The memory budget refused; the client may come back.
     pub fn no_memory() -> Self {
+        Self::unavailable("data refused due to high memory usage")
+    }
+
+    /// Not now: the client may come back.
+    pub fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             retry_after: Some(DEFAULT_DELAY),
-            ..Self::new(Code::Unavailable, "data refused due to high memory usage")
+            ..Self::new(Code::Unavailable, message)
         }
+    }
+
+    /// With a challenge to prove who the client is (RFC 9110, 11.6.1).
+    pub fn with_challenge(mut self, challenge: Option<HeaderValue>) -> Self {
+        self.challenge = challenge;
+        self
     }
 
     /// With another HTTP code than the table's.
@@ -146,6 +161,9 @@ impl Status {
         let mut answer = Response::new(AnswerBody::full(body));
         *answer.status_mut() = self.http;
         answer.headers_mut().insert(CONTENT_TYPE, format.content_type());
+        if let Some(challenge) = &self.challenge {
+            answer.headers_mut().insert(WWW_AUTHENTICATE, challenge.clone());
+        }
         if let Some(delay) = self.retry_after {
             let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
             answer

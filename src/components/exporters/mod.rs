@@ -1,5 +1,6 @@
 //! Exporters: where telemetry leaves.
 
+mod client_auth;
 pub mod delivery_config;
 
 mod answer;

@@ -139,26 +139,51 @@ fn refuse_ambiguous_connectors(declared: &[Declared<'_>]) {
 /// `auth::authenticator` names an extension that runs and can prove something.
 fn check_authenticators(declared: &[Declared<'_>], checked: &Checked) {
     for entry in declared {
-        let Some(Plan::Exporter(plan)) = entry.component.as_ref().map(|component| &component.plan) else {
-            continue;
-        };
-        let Some(id) = plan.authenticator() else { continue };
-        let extension = declared
-            .iter()
-            .find(|entry| entry.kind == ComponentKind::Extension && entry.id == *id);
-        let message = match extension.map(|extension| extension.component.as_ref().map(|found| &found.plan)) {
-            None => format!("there is no extension \"{id}\""),
-            // Its own section says what is wrong with it.
-            Some(None) => continue,
-            Some(Some(Plan::Extension(plan))) if plan.authenticates() => {
-                if checked.extensions.contains(id) {
-                    continue;
-                }
-                format!("the extension \"{id}\" is not in service::extensions")
+        let named = match entry.component.as_ref().map(|component| &component.plan) {
+            Some(Plan::Exporter(plan)) => {
+                let named = plan.authenticator();
+                named.map(|id| ("auth::authenticator", id)).into_iter().collect()
             }
-            Some(Some(_)) => format!("the extension \"{id}\" is no authenticator"),
+            Some(Plan::Receiver(plan)) => plan.authenticators(),
+            _ => continue,
         };
-        entry.section.error_at("auth::authenticator", message);
+        for (key, id) in named {
+            if let Some(message) = problem_with_authenticator(id, entry.kind, declared, checked) {
+                entry.section.error_at(key, message);
+            }
+        }
+    }
+}
+
+/// `kind`: of who names it.
+fn problem_with_authenticator(
+    id: &ComponentId,
+    kind: ComponentKind,
+    declared: &[Declared<'_>],
+    checked: &Checked,
+) -> Option<String> {
+    let extension = declared
+        .iter()
+        .find(|entry| entry.kind == ComponentKind::Extension && entry.id == *id);
+    let Some(extension) = extension else {
+        return Some(format!("there is no extension \"{id}\""));
+    };
+    // Where it has none its own section says what is wrong with it.
+    let plan = extension.component.as_ref().map(|found| &found.plan)?;
+    let Plan::Extension(plan) = plan else { return None };
+    let (fits, other, whom) = match kind {
+        ComponentKind::Receiver => (
+            plan.authenticates_clients(),
+            plan.authenticates(),
+            "the clients of a listener",
+        ),
+        _ => (plan.authenticates(), plan.authenticates_clients(), "an exporter"),
+    };
+    match (fits, other) {
+        (true, _) if checked.extensions.contains(id) => None,
+        (true, _) => Some(format!("the extension \"{id}\" is not in service::extensions")),
+        (false, true) => Some(format!("the extension \"{id}\" cannot authenticate {whom}")),
+        (false, false) => Some(format!("the extension \"{id}\" is no authenticator")),
     }
 }
 

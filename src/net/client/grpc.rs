@@ -163,19 +163,27 @@ impl Channel {
         self.tasks.wait().await;
     }
 
-    fn request(&self, path: PathAndQuery, headers: HeaderMap) -> Result<Request<()>, GrpcStatus> {
+    /// The whole URI of a call.
+    ///
+    /// # Errors
+    /// When the path does not fit the authority.
+    pub fn uri(&self, path: PathAndQuery) -> Result<Uri, GrpcStatus> {
         let settings = &self.shared.settings;
         let scheme = if settings.dialer.tls.is_some() {
             Scheme::HTTPS
         } else {
             Scheme::HTTP
         };
-        let uri = Uri::builder()
+        Uri::builder()
             .scheme(scheme)
             .authority(settings.authority.clone())
             .path_and_query(path)
             .build()
-            .map_err(|error| GrpcStatus::new(Code::Internal, error.to_string()))?;
+            .map_err(|error| GrpcStatus::new(Code::Internal, error.to_string()))
+    }
+
+    fn request(&self, path: PathAndQuery, headers: HeaderMap) -> Result<Request<()>, GrpcStatus> {
+        let uri = self.uri(path)?;
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;
         *request.version_mut() = Version::HTTP_2;

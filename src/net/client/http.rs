@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::dial::{DialError, Dialer, Stream, Target, connect_tcp};
+use super::proxy::ProxyRules;
+use crate::net::tls::client::{ClientTls, TlsSource};
 
 /// Bytes of an answer that are read; more breaks the connection off.
 const LONGEST_ANSWER: usize = 4 * 1024 * 1024;
@@ -77,6 +79,26 @@ pub enum HttpError {
     Stopped,
 }
 
+impl HttpSettings {
+    /// For a few small requests now and then: two connections at most are kept, for a short while.
+    pub fn occasional(tls: ClientTls) -> Self {
+        Self {
+            dialer: Dialer {
+                tls: Some(Arc::new(TlsSource::new(tls, &[b"h2", b"http/1.1"]))),
+                proxies: Arc::new(ProxyRules::from_environment()),
+            },
+            max_idle: 2,
+            max_connections: Some(4),
+            idle_timeout: Some(Duration::from_secs(30)),
+            no_keepalive: false,
+            http2_ping_after: None,
+            http2_ping_timeout: Duration::from_secs(15),
+            write_buffer: None,
+            read_buffer: None,
+        }
+    }
+}
+
 impl HttpClient {
     /// A client without connections: they are made when they are needed.
     pub fn new(settings: HttpSettings) -> Self {
@@ -113,12 +135,30 @@ impl HttpClient {
     /// # Errors
     /// See [`HttpError`].
     pub async fn post(&self, uri: Uri, headers: HeaderMap, chunks: Vec<Bytes>) -> Result<Answer, HttpError> {
+        self.exchange(http::Method::POST, uri, headers, chunks).await
+    }
+
+    /// Asks for something. Redirects are answers like any other: they are not followed.
+    ///
+    /// # Errors
+    /// See [`HttpError`].
+    pub async fn get(&self, uri: Uri, headers: HeaderMap) -> Result<Answer, HttpError> {
+        self.exchange(http::Method::GET, uri, headers, Vec::new()).await
+    }
+
+    async fn exchange(
+        &self,
+        method: http::Method,
+        uri: Uri,
+        headers: HeaderMap,
+        chunks: Vec<Bytes>,
+    ) -> Result<Answer, HttpError> {
         let _slot = match &self.slots {
             Some(slots) => Some(slots.acquire().await.map_err(|_closed| HttpError::Stopped)?),
             None => None,
         };
         let mut request = Request::new(Chunks::new(chunks));
-        *request.method_mut() = http::Method::POST;
+        *request.method_mut() = method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
         if self.no_keepalive {

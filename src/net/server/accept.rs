@@ -166,6 +166,7 @@ where
         address,
         local: SocketAddr::new(local.ip().to_canonical(), local.port()),
         tls: shared.settings.tls.is_some(),
+        certificate: None,
     };
     shared.tasks.spawn(connection::serve(stream, peer, place));
 }

@@ -24,6 +24,7 @@ use super::accept::Place;
 use super::io::{Activity, Protocol, Transport, Watched};
 use super::{Peer, ServerSettings};
 use crate::component::LimitedLog;
+use crate::pdata::Auth;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -40,7 +41,7 @@ where
     let settings = &shared.settings;
     let activity = Arc::new(Activity::default());
     let opened = open(stream, &peer, settings, Arc::clone(&activity), &shared.tls_log);
-    let (io, protocol) = tokio::select! {
+    let (io, protocol, certificate) = tokio::select! {
         biased;
         // Nothing was asked yet, so nothing is lost.
         () = shared.stop.cancelled() => return,
@@ -51,7 +52,7 @@ where
     };
     let service = Counted {
         place,
-        peer: Arc::new(peer),
+        peer: Arc::new(Peer { certificate, ..peer }),
         activity: Arc::clone(&activity),
     };
     let connection: Connection<_, Answering<B>> = match protocol {
@@ -103,14 +104,14 @@ fn log_end(result: &Result<(), hyper::Error>) {
     }
 }
 
-/// TLS handshake where configured, then the protocol. `None`: nothing to serve.
+/// TLS handshake where configured, then the protocol, and who the client is by its certificate. `None`: nothing to serve.
 async fn open(
     stream: TcpStream,
     peer: &Peer,
     settings: &ServerSettings,
     activity: Arc<Activity>,
     log: &LimitedLog,
-) -> Option<(Watched, Protocol)> {
+) -> Option<(Watched, Protocol, Option<Arc<Auth>>)> {
     let transport = match &settings.tls {
         None => Transport::Plain(stream),
         Some(tls) => match tokio::time::timeout(settings.handshake_timeout, tls.accept(stream)).await {
@@ -122,6 +123,7 @@ async fn open(
             Err(_) => return None,
         },
     };
+    let certificate = transport.client_identity().map(Arc::new);
     let mut io = Watched::new(transport, activity, settings.write_timeout);
     let recognised = match settings.header_timeout {
         Some(limit) => tokio::time::timeout(limit, io.recognise()).await.ok()?,
@@ -139,7 +141,7 @@ async fn open(
             }
             None
         }
-        protocol => Some((io, protocol)),
+        protocol => Some((io, protocol, certificate)),
     }
 }
 
@@ -166,6 +168,9 @@ fn http2_builder(settings: &ServerSettings, tasks: &TaskTracker) -> http2::Build
         .initial_connection_window_size(settings.connection_window)
         .max_frame_size(settings.max_frame_size)
         .max_concurrent_streams(settings.max_concurrent_streams)
+        // Streams that the peer opens and takes back (rapid reset), or breaks: more end the connection.
+        .max_pending_accept_reset_streams(settings.max_reset_streams)
+        .max_local_error_reset_streams(Some(settings.max_broken_streams))
         .max_header_list_size(u32::try_from(settings.max_header_bytes).unwrap_or(u32::MAX))
         .keep_alive_interval(settings.keepalive_interval)
         .keep_alive_timeout(settings.keepalive_timeout);

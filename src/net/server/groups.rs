@@ -7,7 +7,9 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 
+use super::gate::read_auth;
 use super::{Cors, Endpoint, ServerSettings};
+use crate::component::ComponentId;
 use crate::config::Section;
 use crate::config::types::{ByteSize, GoDuration, HeaderMap};
 use crate::net::codec::Encoding;
@@ -36,6 +38,8 @@ pub struct HttpGroup {
     pub response_headers: Vec<(HeaderName, HeaderValue)>,
     /// Content encodings that are taken.
     pub encodings: Vec<Encoding>,
+    /// The extension that says who may send.
+    pub auth: Option<ComponentId>,
 }
 
 impl HttpGroup {
@@ -49,6 +53,7 @@ impl HttpGroup {
             cors: None,
             response_headers: Vec::new(),
             encodings: Encoding::ALL.to_vec(),
+            auth: None,
         }
     }
 
@@ -56,7 +61,8 @@ impl HttpGroup {
     pub fn check(section: &Section, default_endpoint: &str) -> Option<Self> {
         let keys: HttpKeys = section.read()?;
         let mut group = Self::with_endpoint(endpoint(section, keys.endpoint.as_deref(), default_endpoint)?);
-        refuse_unbuilt(section, &["auth", "middlewares"]);
+        refuse_unbuilt(section, &["middlewares"]);
+        group.auth = read_auth(section);
         group.server.tls = tls(section)?;
         group.cors = section
             .take("cors")
@@ -107,6 +113,8 @@ pub struct GrpcGroup {
     /// Largest message in bytes, also after decompression.
     pub cap: usize,
     pub include_metadata: bool,
+    /// The extension that says who may send.
+    pub auth: Option<ComponentId>,
 }
 
 impl GrpcGroup {
@@ -116,6 +124,7 @@ impl GrpcGroup {
             server: ServerSettings::new(endpoint),
             cap: GRPC_CAP,
             include_metadata: false,
+            auth: None,
         }
     }
 
@@ -123,7 +132,8 @@ impl GrpcGroup {
     pub fn check(section: &Section, default_endpoint: &str) -> Option<Self> {
         let keys: GrpcKeys = section.read()?;
         let mut group = Self::with_endpoint(endpoint(section, keys.endpoint.as_deref(), default_endpoint)?);
-        refuse_unbuilt(section, &["auth", "middlewares"]);
+        refuse_unbuilt(section, &["middlewares"]);
+        group.auth = read_auth(section);
         if !matches!(keys.transport.as_str(), "" | "tcp") {
             section.error_at(
                 "transport",
@@ -279,3 +289,7 @@ fn encodings(section: &Section, names: &[String]) -> Vec<Encoding> {
     }
     encodings
 }
+
+#[cfg(test)]
+#[path = "groups_tests.rs"]
+mod tests;

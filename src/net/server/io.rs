@@ -15,6 +15,8 @@ use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
 use super::frames::{Flood, FrameWatch};
+use crate::net::tls::certificate::identity_of;
+use crate::pdata::Auth;
 
 /// The first bytes of every HTTP/2 connection with prior knowledge (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -55,6 +57,15 @@ pub(super) enum Transport {
     Plain(TcpStream),
     // Boxed: a TLS session is over a kilobyte.
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Transport {
+    /// Who the client is by the certificate that the handshake has verified.
+    pub(super) fn client_identity(&self) -> Option<Auth> {
+        let Transport::Tls(stream) = self else { return None };
+        let chain = stream.get_ref().1.peer_certificates()?;
+        identity_of(chain.first()?)
+    }
 }
 
 /// A [`Transport`] under observation.

@@ -14,6 +14,7 @@ pub mod body;
 mod connection;
 mod cors;
 mod frames;
+mod gate;
 mod groups;
 pub mod grpc;
 mod holder;
@@ -38,10 +39,12 @@ use tokio_util::task::TaskTracker;
 pub(in crate::net) use bind::is_missing_address;
 pub use bind::{BindError, Endpoint};
 pub use cors::{Cors, Verdict};
+pub use gate::{Gate, Identity};
 pub use groups::{GrpcGroup, HttpGroup, refuse_unbuilt};
 pub use settings::ServerSettings;
 
-use crate::component::{BoxFuture, Deadline, Running};
+use crate::component::{BoxFuture, Deadline, Instruments, Running};
+use crate::pdata::Auth;
 
 /// What is known of the other side of a connection.
 #[derive(Clone, Debug)]
@@ -52,6 +55,8 @@ pub struct Peer {
     pub local: SocketAddr,
     /// Whether the connection is encrypted.
     pub tls: bool,
+    /// Who the client is by its certificate, which was verified; `None` without one.
+    pub certificate: Option<Arc<Auth>>,
 }
 
 /// A server under way. Stopping it is graceful; dropping it is not.
@@ -69,6 +74,21 @@ impl HttpServer {
     /// Where it listens; port 0 of the configuration stands here as the port that was given.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// What a receiver shows of its listener: connections that were refused, and its certificate.
+    pub fn observe(&self, settings: &ServerSettings, instruments: &Instruments, transport: &str) {
+        let labels = [("transport", transport)];
+        let refused = self.refused_connections();
+        instruments.observe(
+            "radiosonde_receiver_refused_connections",
+            "Connections closed at once because of a connection limit.",
+            &labels,
+            move || refused.load(Ordering::Relaxed) as f64,
+        );
+        if let Some(tls) = &settings.tls {
+            tls.observe(instruments, &labels);
+        }
     }
 
     /// Connections closed at once because of a connection limit.

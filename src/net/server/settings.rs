@@ -43,6 +43,10 @@ pub struct ServerSettings {
     pub max_connections_per_client: usize,
     /// Requests at the same time on one HTTP/2 connection.
     pub max_concurrent_streams: u32,
+    /// Streams that a peer has opened and reset before they were looked at; more end the connection.
+    pub max_reset_streams: usize,
+    /// Streams that were reset because of a peer's mistakes; more end the connection.
+    pub max_broken_streams: usize,
     /// HTTP/2 window of a stream, bytes.
     pub stream_window: u32,
     /// HTTP/2 window of a connection, bytes.
@@ -72,6 +76,8 @@ impl ServerSettings {
             max_connections: None,
             max_connections_per_client: 1000,
             max_concurrent_streams: 100,
+            max_reset_streams: 20,
+            max_broken_streams: 256,
             stream_window: 1024 * 1024,
             connection_window: 4 * 1024 * 1024,
             max_frame_size: 1024 * 1024,

@@ -1,7 +1,7 @@
 //! TLS for what we dial: the Collector's `tls` keys of a client, checked once, and the rustls configuration made of them.
 //!
-//! Files are read when the configuration is checked (so `validate` finds a missing one) and again after
-//! `reload_interval`, when the next connection is made. Knows no sockets.
+//! Files are read when the configuration is checked (so `validate` finds a missing one) and again when they have changed,
+//! which is looked at when a connection is made and `reload_interval` has passed. Knows no sockets.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,7 +13,8 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::{CommonKeys, Parameters, PemSource, TlsError};
+use super::{CommonKeys, LOOK_AT_FILES, Material, Parameters, PemSource, TlsError};
+use crate::component::Instruments;
 use crate::config::Section;
 
 /// The keys that only a client has.
@@ -68,6 +69,14 @@ impl ClientTls {
         checked
     }
 
+    /// TLS with these authorities only.
+    pub fn trusting(authorities: PemSource) -> Self {
+        Self {
+            authorities: Some(authorities),
+            ..Self::default()
+        }
+    }
+
     /// Whether the configuration has a `tls` section at all.
     pub fn is_written(&self) -> bool {
         self.written
@@ -104,6 +113,16 @@ impl ClientTls {
         if sound && let Err(problem) = self.rustls_config(&[]) {
             section.error(problem.to_string());
         }
+    }
+
+    /// Of the files that it names, as they are now.
+    fn contents(&self) -> Vec<Option<u64>> {
+        let identity = self.identity.iter().flat_map(|(chain, key)| [chain, key]);
+        let files = self.authorities.iter().chain(identity);
+        files
+            .filter(|source| source.path().is_some())
+            .map(PemSource::fingerprint)
+            .collect()
     }
 
     /// What rustls needs, from the files as they are now. Blocks for reading small files.
@@ -150,11 +169,19 @@ impl ClientTls {
     }
 }
 
-/// The rustls configuration of one client, read again after `reload_interval`.
+/// The rustls configuration of one client, read again when its files change.
 pub struct TlsSource {
     tls: ClientTls,
     alpn: Vec<&'static [u8]>,
-    current: Mutex<Option<(Arc<ClientConfig>, Instant)>>,
+    current: Mutex<Option<Current>>,
+    material: Arc<Material>,
+}
+
+/// What was read, of which contents, and when they were looked at last.
+struct Current {
+    config: Arc<ClientConfig>,
+    contents: Vec<Option<u64>>,
+    looked: Instant,
 }
 
 impl TlsSource {
@@ -164,6 +191,7 @@ impl TlsSource {
             tls,
             alpn: alpn.to_vec(),
             current: Mutex::new(None),
+            material: Arc::default(),
         }
     }
 
@@ -172,30 +200,61 @@ impl TlsSource {
         &self.tls
     }
 
+    /// Expiry of our certificate and failed reloads, on the metrics page; nothing where we show no certificate.
+    pub fn observe(&self, instruments: &Instruments) {
+        if let Some((chain, _)) = &self.tls.identity {
+            self.material.renewed(&chain.certificates().unwrap_or_default());
+            self.material.observe(instruments, &[]);
+        }
+    }
+
     /// The configuration for the next connection. While new files cannot be read, the old ones serve on.
     ///
     /// # Errors
     /// When the files could not be read and never were.
     pub fn config(&self) -> Result<Arc<ClientConfig>, TlsError> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(read) = &mut *current else {
+            let contents = self.tls.contents();
+            let config = Arc::new(self.tls.rustls_config(&self.alpn)?);
+            *current = Some(Current {
+                config: Arc::clone(&config),
+                contents,
+                looked: Instant::now(),
+            });
+            return Ok(config);
+        };
         let interval = self.tls.reload_interval;
-        if let Some((config, read_at)) = &*current {
-            let fresh = interval.is_zero() || read_at.elapsed() < interval;
-            if fresh {
-                return Ok(Arc::clone(config));
+        let interval = if interval.is_zero() { LOOK_AT_FILES } else { interval };
+        if read.looked.elapsed() >= interval {
+            read.looked = Instant::now();
+            self.look_again(read);
+        }
+        Ok(Arc::clone(&read.config))
+    }
+
+    fn look_again(&self, read: &mut Current) {
+        if let Some((chain, _)) = &self.tls.identity {
+            self.material.look_at_expiry(chain);
+        }
+        let contents = self.tls.contents();
+        if contents == read.contents {
+            return;
+        }
+        read.contents = contents;
+        match self.tls.rustls_config(&self.alpn) {
+            Ok(config) => {
+                tracing::info!("the TLS files of a client have changed, using the new ones");
+                read.config = Arc::new(config);
+                if let Some((chain, _)) = &self.tls.identity {
+                    self.material.renewed(&chain.certificates().unwrap_or_default());
+                }
+            }
+            Err(problem) => {
+                self.material.failed();
+                tracing::warn!(%problem, "cannot reload the TLS files, the old ones stay in use");
             }
         }
-        let read = self.tls.rustls_config(&self.alpn).map(Arc::new);
-        let config = match (read, &*current) {
-            (Ok(config), _) => config,
-            (Err(problem), Some((old, _))) => {
-                tracing::warn!(%problem, "cannot reload the TLS files, the old ones stay in use");
-                Arc::clone(old)
-            }
-            (Err(problem), None) => return Err(problem),
-        };
-        *current = Some((Arc::clone(&config), Instant::now()));
-        Ok(config)
     }
 }
 

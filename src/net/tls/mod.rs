@@ -3,6 +3,7 @@
 //! `server` is what listeners use, `client` what dials. Files are read when the configuration is checked, so that a
 //! wrong path is an error with a position, and again when they change.
 
+pub(in crate::net) mod certificate;
 pub mod client;
 mod server;
 #[cfg(test)]
@@ -11,6 +12,8 @@ pub(crate) mod test_certificates;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
@@ -20,6 +23,7 @@ use serde::Deserialize;
 
 pub use server::ServerTls;
 
+use crate::component::{Clock, Instruments, SystemClock};
 use crate::config::Section;
 use crate::config::types::{GoDuration, Secret};
 
@@ -109,6 +113,11 @@ impl PemSource {
         Ok(roots)
     }
 
+    /// Of its content as it is now; `None` where it cannot be read.
+    pub(super) fn fingerprint(&self) -> Option<u64> {
+        Some(xxhash_rust::xxh3::xxh3_64(&self.read().ok()?))
+    }
+
     /// The file, where it is one.
     pub fn path(&self) -> Option<&Path> {
         match self {
@@ -124,6 +133,65 @@ impl fmt::Display for PemSource {
             PemSource::File(path) => write!(f, "{}", path.display()),
             PemSource::Text(_) => f.write_str("the PEM text in the configuration"),
         }
+    }
+}
+
+/// How often files are looked at where `reload_interval` is not set.
+const LOOK_AT_FILES: Duration = Duration::from_secs(30);
+
+/// A certificate that ends so soon is warned of, once a day.
+const ENDS_SOON: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What became of a certificate since it was first read: for the metrics.
+#[derive(Debug, Default)]
+struct Material {
+    /// Seconds since the epoch; 0: not known.
+    expiry: AtomicU64,
+    /// Changed files that could not be used.
+    failures: AtomicU64,
+    /// The day (since the epoch) that was last warned on.
+    warned: AtomicU64,
+}
+
+impl Material {
+    fn renewed(&self, chain: &[CertificateDer<'_>]) {
+        let expiry = certificate::expiry_of(chain).unwrap_or_default();
+        self.expiry.store(expiry, Ordering::Relaxed);
+        self.warned.store(0, Ordering::Relaxed);
+    }
+
+    fn failed(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Warns of a certificate that ends soon or has ended, once a day.
+    fn look_at_expiry(&self, whose: &dyn fmt::Display) {
+        let now = SystemClock.now().seconds();
+        let expiry = self.expiry.load(Ordering::Relaxed);
+        let day = now / (24 * 3600);
+        if expiry == 0 || expiry > now + ENDS_SOON.as_secs() || self.warned.swap(day, Ordering::Relaxed) == day {
+            return;
+        }
+        let hours = expiry.saturating_sub(now) / 3600;
+        tracing::warn!(certificate = %whose, hours_left = hours, "a certificate is about to expire, or has expired");
+    }
+
+    /// Puts both on the metrics page.
+    fn observe(self: &Arc<Self>, instruments: &Instruments, labels: &[(&'static str, &str)]) {
+        let material = Arc::clone(self);
+        instruments.observe(
+            "radiosonde_tls_certificate_expiry_timestamp_seconds",
+            "When the certificate in use ends, seconds since 1970; 0 where it does not say.",
+            labels,
+            move || material.expiry.load(Ordering::Relaxed) as f64,
+        );
+        let material = Arc::clone(self);
+        instruments.observe(
+            "radiosonde_tls_reload_failures",
+            "Changed certificates, keys or authorities that could not be used; the old ones stayed.",
+            labels,
+            move || material.failures.load(Ordering::Relaxed) as f64,
+        );
     }
 }
 

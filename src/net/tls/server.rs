@@ -14,11 +14,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{CommonKeys, Parameters, PemSource, TlsError};
+use super::{CommonKeys, LOOK_AT_FILES, Material, Parameters, PemSource, TlsError};
+use crate::component::Instruments;
 use crate::config::Section;
-
-/// How often files are looked at where `reload_interval` is not set.
-const LOOK_AT_FILES: Duration = Duration::from_secs(30);
 
 /// The protocols offered by ALPN; the connection itself is judged by its first bytes.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -39,6 +37,7 @@ pub struct ServerTls {
     parameters: Parameters,
     look_every: Duration,
     current: ArcSwap<ServerConfig>,
+    material: Arc<Material>,
 }
 
 impl fmt::Debug for ServerTls {
@@ -95,7 +94,9 @@ impl ServerTls {
         client_authorities: Option<PemSource>,
         parameters: Parameters,
     ) -> Result<Self, TlsError> {
+        let material = Arc::new(Material::default());
         let config = build(&certificate, &key, client_authorities.as_ref(), &parameters)?;
+        material.renewed(&certificate.certificates()?);
         Ok(Self {
             certificate,
             key,
@@ -104,6 +105,7 @@ impl ServerTls {
             parameters,
             look_every: LOOK_AT_FILES,
             current: ArcSwap::from_pointee(config),
+            material,
         })
     }
 
@@ -117,6 +119,7 @@ impl ServerTls {
     pub(in crate::net) async fn watch_files(self: Arc<Self>, stop: CancellationToken) {
         let mut seen = self.contents();
         loop {
+            self.material.look_at_expiry(&self.certificate);
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(self.look_every) => {}
@@ -129,9 +132,17 @@ impl ServerTls {
             seen = now;
             match self.reload() {
                 Ok(()) => tracing::info!(certificate = %self.certificate, "TLS files changed, using the new ones"),
-                Err(error) => tracing::warn!(%error, "TLS files changed but cannot be used, keeping the old ones"),
+                Err(error) => {
+                    self.material.failed();
+                    tracing::warn!(%error, "TLS files changed but cannot be used, keeping the old ones");
+                }
             }
         }
+    }
+
+    /// Expiry and failed reloads, on the metrics page.
+    pub(in crate::net) fn observe(&self, instruments: &Instruments, labels: &[(&'static str, &str)]) {
+        self.material.observe(instruments, labels);
     }
 
     fn sources(&self) -> impl Iterator<Item = &PemSource> {
@@ -143,8 +154,7 @@ impl ServerTls {
     }
 
     fn contents(&self) -> Vec<Option<u64>> {
-        let read = |source: &PemSource| Some(xxhash_rust::xxh3::xxh3_64(&std::fs::read(source.path()?).ok()?));
-        self.sources().map(read).collect()
+        self.sources().map(PemSource::fingerprint).collect()
     }
 
     pub(super) fn reload(&self) -> Result<(), TlsError> {
@@ -154,6 +164,7 @@ impl ServerTls {
             self.client_authorities.as_ref(),
             &self.parameters,
         )?;
+        self.material.renewed(&self.certificate.certificates()?);
         self.current.store(Arc::new(config));
         Ok(())
     }

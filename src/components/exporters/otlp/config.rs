@@ -7,8 +7,8 @@ use http::uri::Authority;
 use http::{HeaderMap as HttpHeaders, HeaderName, HeaderValue};
 use serde::Deserialize;
 
-use super::super::delivery_config;
-use crate::component::{Delivery, QueueSettings, RetrySettings};
+use super::super::{client_auth, delivery_config};
+use crate::component::{ComponentId, Delivery, QueueSettings, RetrySettings};
 use crate::config::Section;
 use crate::config::types::{ByteSize, GoDuration, HeaderMap};
 use crate::net::client::endpoint::{Endpoint, Scheme};
@@ -65,17 +65,18 @@ pub struct Config {
     pub wait_for_ready: bool,
     pub write_buffer: usize,
     pub delivery: Delivery,
+    /// The extension that proves who we are.
+    pub auth: Option<ComponentId>,
 }
 
 impl Config {
     /// Reads the section; problems are reported to it.
     pub fn read(section: &Section) -> Option<Self> {
         let keys: Keys = section.read().unwrap_or_default();
-        for key in ["auth", "middlewares"] {
-            if section.take(key).is_some() {
-                section.error_at(key, format!("`{key}` is not built yet"));
-            }
+        if section.take("middlewares").is_some() {
+            section.error_at("middlewares", "`middlewares` is not built yet");
         }
+        let auth = client_auth::read(section);
         if keys.read_buffer_size.is_some() {
             section.warn_at(
                 "read_buffer_size",
@@ -91,8 +92,13 @@ impl Config {
         let (headers, header_agent) = read_headers(section, &keys.headers);
         let balancer = read_balancer(section, &keys.balancer_name);
         let endpoint = endpoint?;
+        let tls = chosen_tls(section, &endpoint, tls);
+        if auth.is_some() && tls.is_none() {
+            client_auth::warn_of_plain_text(section, &endpoint.host);
+        }
         Some(Self {
-            tls: chosen_tls(section, &endpoint, tls),
+            auth,
+            tls,
             authority: authority?,
             user_agent: user_agent(section, &keys.user_agent, header_agent),
             headers,

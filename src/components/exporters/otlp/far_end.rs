@@ -9,7 +9,7 @@ use tonic::Code;
 
 use super::super::answer::Rejections;
 use super::config::Config;
-use crate::component::{BoxFuture, BuildContext, Refused, Stage};
+use crate::component::{BoxFuture, BuildContext, NamedAuth, Outgoing, Refused, Stage};
 use crate::net::client::chunks::gather;
 use crate::net::client::dial::{Dialer, Target};
 use crate::net::client::grpc::{Channel, ChannelSettings};
@@ -27,6 +27,7 @@ pub struct FarEnd {
     headers: HeaderMap,
     compressor: Option<Compressor>,
     rejections: Rejections,
+    auth: Option<NamedAuth>,
 }
 
 impl FarEnd {
@@ -36,13 +37,17 @@ impl FarEnd {
             Some((kind, level, _)) => Some(Compressor::new(kind, level).map_err(|problem| problem.to_string())?),
             None => None,
         };
+        let tls = config.tls.clone().map(|tls| Arc::new(TlsSource::new(tls, &[b"h2"])));
+        if let Some(tls) = &tls {
+            tls.observe(&context.instruments);
+        }
         let settings = ChannelSettings {
             target: Target {
                 host: config.endpoint.host.clone(),
                 port: config.endpoint.port,
             },
             dialer: Dialer {
-                tls: config.tls.clone().map(|tls| Arc::new(TlsSource::new(tls, &[b"h2"]))),
+                tls,
                 proxies: Arc::new(ProxyRules::from_environment()),
             },
             authority: config.authority.clone(),
@@ -57,6 +62,10 @@ impl FarEnd {
             headers: request_headers(config),
             compressor,
             rejections: Rejections::new(context),
+            auth: config
+                .auth
+                .clone()
+                .map(|id| NamedAuth::new(id, &context.authenticators)),
         })
     }
 
@@ -71,7 +80,7 @@ impl FarEnd {
         let _origin = Arc::clone(batch.origin());
         let chunks = self.message(batch.into_parts()).await;
         let answer = match chunks {
-            Ok(chunks) => self.channel.unary(path(signal), &self.headers, &chunks).await,
+            Ok(chunks) => self.call(path(signal), &chunks).await?,
             Err(status) => Err(status),
         };
         match answer {
@@ -79,8 +88,33 @@ impl FarEnd {
                 self.rejections.record(signal, PartialSuccess::from_protobuf(&answer));
                 Ok(())
             }
-            Err(status) => Err(status.into_refused(&self.endpoint)),
+            Err(status) => {
+                let unproven = status.code == Code::Unauthenticated;
+                let mut refused = status.into_refused(&self.endpoint);
+                if unproven && self.auth.as_ref().is_some_and(NamedAuth::was_rejected) {
+                    refused.permanent = false;
+                }
+                Err(refused)
+            }
         }
+    }
+
+    /// One call, proven where that is configured.
+    async fn call(&self, path: PathAndQuery, chunks: &[Bytes]) -> Result<Result<Bytes, GrpcStatus>, Refused> {
+        let Some(auth) = &self.auth else {
+            return Ok(self.channel.unary(path, &self.headers, chunks).await);
+        };
+        let mut headers = self.headers.clone();
+        let uri = self.channel.uri(path.clone());
+        let uri = uri.map_err(|status| status.into_refused(&self.endpoint))?;
+        let request = Outgoing {
+            method: &http::Method::POST,
+            uri: &uri,
+            headers: &mut headers,
+            body: chunks,
+        };
+        auth.authorize(request).await?;
+        Ok(self.channel.unary(path, &headers, chunks).await)
     }
 
     /// The gRPC message: prefix and content.

@@ -12,8 +12,8 @@ mod tests;
 use std::sync::Arc;
 
 use crate::component::{
-    BoxFuture, BuildContext, BuiltExporter, ComponentKind, Deadline, Delivery, ExporterPlan, Factory, Plan, Running,
-    Stability, StartError,
+    BoxFuture, BuildContext, BuiltExporter, ComponentId, ComponentKind, Deadline, Delivery, ExporterPlan, Factory,
+    Plan, Running, Stability, StartError,
 };
 use crate::config::Section;
 use crate::pdata::Signal;
@@ -63,6 +63,10 @@ struct OtlpPlan(Arc<Config>);
 impl ExporterPlan for OtlpPlan {
     fn delivery(&self) -> Delivery {
         self.0.delivery.clone()
+    }
+
+    fn authenticator(&self) -> Option<&ComponentId> {
+        self.0.auth.as_ref()
     }
 
     fn build(&self, context: BuildContext) -> Result<BuiltExporter, StartError> {

@@ -322,7 +322,8 @@ fn refuses_what_cannot_work_and_says_where() {
     for (yaml, text) in [
         ("{}", "non-empty \"endpoint\""),
         ("endpoint: host", "port is missing"),
-        ("endpoint: a:1\nauth: {authenticator: x}", "`auth` is not built yet"),
+        ("endpoint: a:1\nauth: {}", "names no extension"),
+        ("endpoint: 'http://a:1'\nauth: {authenticator: x}", "in plain text"),
         ("endpoint: a:1\ncompression: brotli", "unknown compression"),
         ("endpoint: a:1\ncompression_params: {level: 77}", "levels"),
         ("endpoint: a:1\nbalancer_name: best", "unknown balancer"),

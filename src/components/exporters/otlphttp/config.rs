@@ -7,7 +7,7 @@ use http::{HeaderMap as HttpHeaders, HeaderName, HeaderValue, Uri, header};
 use serde::Deserialize;
 use url::Url;
 
-use super::super::delivery_config;
+use super::super::{client_auth, delivery_config};
 use crate::component::{ComponentId, Delivery, QueueSettings, RetrySettings};
 use crate::config::Section;
 use crate::config::types::{ByteSize, GoDuration, HeaderMap, Secret};
@@ -119,8 +119,16 @@ impl Config {
         };
         let addresses = read_addresses(section, &keys)?;
         let split_for_aws = read_split(section, &keys.split, &addresses);
+        let auth = client_auth::read(section);
+        let plain = addresses
+            .iter()
+            .flatten()
+            .find(|address| address.uri.scheme_str() == Some("http"));
+        if let (Some(_), Some(plain)) = (&auth, plain) {
+            client_auth::warn_of_plain_text(section, plain.uri.host().unwrap_or_default());
+        }
         Some(Self {
-            auth: read_auth(section),
+            auth,
             split_for_aws,
             addresses,
             encoding: read_encoding(section, &keys.encoding),
@@ -198,23 +206,6 @@ fn read_addresses(section: &Section, keys: &Keys) -> Option<[Option<Address>; 3]
         addresses[signal as usize] = address;
     }
     sound.then_some(addresses)
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct AuthKeys {
-    authenticator: String,
-}
-
-/// `auth: {authenticator: ID}`; whether there is such an extension is checked with the whole configuration.
-fn read_auth(section: &Section) -> Option<ComponentId> {
-    let auth = section.take("auth")?;
-    let id = auth.read::<AuthKeys>()?.authenticator;
-    if id.is_empty() {
-        auth.error_at("authenticator", "names no extension");
-        return None;
-    }
-    Some(ComponentId::new(&id))
 }
 
 fn read_split(section: &Section, text: &str, addresses: &[Option<Address>; 3]) -> bool {

@@ -49,9 +49,11 @@ impl FarEnd {
             ProxySource::Configured(rules) => rules.clone(),
             ProxySource::Environment => ProxyRules::from_environment(),
         };
+        let tls = Arc::new(TlsSource::new(config.tls.clone(), alpn));
+        tls.observe(&context.instruments);
         let settings = HttpSettings {
             dialer: Dialer {
-                tls: Some(Arc::new(TlsSource::new(config.tls.clone(), alpn))),
+                tls: Some(tls),
                 proxies: Arc::new(proxies),
             },
             max_idle: config.max_idle,
@@ -127,9 +129,15 @@ impl FarEnd {
         let answer = answer.map_err(|problem| {
             before(Refused::retryable(format!("{}: {problem}", address.uri)).with_code(Code::Unavailable))
         })?;
-        self.judge(signal, address, &answer).map_err(|refused| Failed {
-            refused,
-            status: Some(answer.status),
+        self.judge(signal, address, &answer).map_err(|mut refused| {
+            let unproven = answer.status == http::StatusCode::UNAUTHORIZED;
+            if unproven && self.auth.as_ref().is_some_and(NamedAuth::was_rejected) {
+                refused.permanent = false;
+            }
+            Failed {
+                refused,
+                status: Some(answer.status),
+            }
         })
     }
 

@@ -14,8 +14,7 @@ use std::sync::Arc;
 use self::config::Config;
 use self::sign::Signer;
 use crate::component::{
-    Authenticators, BoxFuture, BuildContext, ClientAuth, ComponentId, ComponentKind, Deadline, ExtensionPlan, Factory,
-    Plan, Running, Stability, StartError,
+    BoxFuture, BuildContext, ClientAuth, ComponentKind, ExtensionPlan, Factory, Plan, Running, Stability, StartError,
 };
 use crate::config::Section;
 use crate::pdata::Signal;
@@ -63,25 +62,7 @@ impl ExtensionPlan for SigV4Plan {
 
     fn start(&self, context: BuildContext) -> BoxFuture<'_, Result<Arc<dyn Running>, StartError>> {
         let auth: Arc<dyn ClientAuth> = Arc::new(Signer::new(self.0.clone(), Arc::clone(&context.clock)));
-        context.authenticators.register(&context.id, Arc::clone(&auth));
-        let registered = Registered {
-            id: context.id.clone(),
-            auth,
-            all: context.authenticators.clone(),
-        };
-        Box::pin(std::future::ready(Ok(Arc::new(registered) as Arc<dyn Running>)))
-    }
-}
-
-struct Registered {
-    id: ComponentId,
-    auth: Arc<dyn ClientAuth>,
-    all: Authenticators,
-}
-
-impl Running for Registered {
-    fn stop(&self, _deadline: Deadline) -> BoxFuture<'_, ()> {
-        self.all.remove(&self.id, &self.auth);
-        Box::pin(std::future::ready(()))
+        let registered = context.authenticators.register(&context.id, Some(auth), None);
+        Box::pin(std::future::ready(Ok(registered)))
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 
 use super::*;
-use crate::component::{NamedAuth, Outgoing, Refused};
+use crate::component::{ComponentId, Deadline, NamedAuth, Outgoing, Refused};
 use crate::net::client::dial::Dialer;
 use crate::net::client::http::{HttpClient, HttpSettings};
 use crate::net::client::proxy::ProxyRules;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ::http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
 use ::http::request::Parts;
-use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use bytes::Bytes;
 use http_body::Body;
 use hyper::body::Incoming;
@@ -23,7 +23,7 @@ use super::settings::Settings;
 use crate::component::{BuildContext, Counter, DropReason, LimitedLog, Outlet, ReceiverCounts};
 use crate::net::codec::{Encoding, InflateError, inflate};
 use crate::net::server::body::{AnswerBody, BodyLimits, discard, read_all};
-use crate::net::server::{HttpGroup, Peer};
+use crate::net::server::{Gate, HttpGroup, Identity, Peer};
 use crate::net::status::Status;
 use crate::pdata::{Headers, Origin, Permit, Signal};
 
@@ -83,6 +83,7 @@ pub(super) struct Listener {
     context: BuildContext,
     outlet: Option<Outlet>,
     group: HttpGroup,
+    gate: Gate,
     limits: BodyLimits,
     form: Form,
     convert: Convert,
@@ -143,6 +144,7 @@ impl Listener {
         Self {
             outlet,
             group: settings.http.clone(),
+            gate: Gate::new(settings.http.auth.as_ref(), context, "http"),
             limits: BodyLimits {
                 cap: settings.http.cap,
                 deadline: settings.http.body_deadline,
@@ -210,6 +212,7 @@ impl Listener {
     }
 
     async fn take_once(&self, head: &Parts, id: &str, body: &mut Incoming, peer: &Peer) -> Result<(), Status> {
+        let identity = self.gate.admit(&head.headers, peer).await?;
         self.check_head(head, id)?;
         let turn = match self.recent.begin(id) {
             Seen::New(turn) => turn,
@@ -242,7 +245,7 @@ impl Listener {
         } else {
             self.on_blocking_thread(job).await?
         };
-        self.hand_over(done, head, peer).await?;
+        self.hand_over(done, head, peer, identity).await?;
         turn.taken();
         self.outcomes.taken.add(1);
         Ok(())
@@ -313,7 +316,7 @@ impl Listener {
             .unwrap_or_else(|_| Err(Status::new(Code::Internal, "reading the request failed")))
     }
 
-    async fn hand_over(&self, done: Done, head: &Parts, peer: &Peer) -> Result<(), Status> {
+    async fn hand_over(&self, done: Done, head: &Parts, peer: &Peer, identity: Identity) -> Result<(), Status> {
         let Done { read, records, permit } = done;
         if let Some(batch) = read.batch {
             let Some(outlet) = &self.outlet else {
@@ -325,10 +328,11 @@ impl Listener {
             let origin = Origin {
                 client: Some(peer.address),
                 metadata: if self.group.include_metadata {
-                    metadata(&head.headers)
+                    metadata(&head.headers, identity.carrier.as_ref())
                 } else {
                     Headers::new()
                 },
+                auth: identity.auth,
                 ..Origin::default()
             };
             let batch = convert::owned(batch, permit, origin);
@@ -409,9 +413,10 @@ fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// All headers but the key, which is nobody's business behind the door.
-fn metadata(headers: &HeaderMap) -> Headers {
+fn metadata(headers: &HeaderMap, carrier: Option<&HeaderName>) -> Headers {
     let mut metadata = Headers::new();
-    for name in headers.keys().filter(|name| name.as_str() != ACCESS_KEY) {
+    let is_secret = |name: &HeaderName| name.as_str() == ACCESS_KEY || carrier == Some(name);
+    for name in headers.keys().filter(|name| !is_secret(name)) {
         let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
         metadata.push((name.as_str().into(), values.map(Box::from).collect()));
     }

@@ -15,13 +15,12 @@ mod settings;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use self::http::Listener;
 use self::settings::Settings;
 use crate::component::{
-    BoxFuture, BuildContext, ComponentKind, Deadline, Factory, Outlets, Plan, ReceiverPlan, Running, Stability,
-    StartError,
+    BoxFuture, BuildContext, ComponentId, ComponentKind, Deadline, Factory, Outlets, Plan, ReceiverPlan, Running,
+    Stability, StartError,
 };
 use crate::config::Section;
 use crate::net::server::{HttpServer, serve_http};
@@ -61,6 +60,11 @@ impl Factory for FirehoseFactory {
 }
 
 impl ReceiverPlan for Settings {
+    fn authenticators(&self) -> Vec<(&'static str, &ComponentId)> {
+        let named = self.http.auth.as_ref();
+        named.map(|id| ("auth::authenticator", id)).into_iter().collect()
+    }
+
     fn start(&self, context: BuildContext, next: Outlets) -> BoxFuture<'_, Result<Arc<dyn Running>, StartError>> {
         Box::pin(async move {
             let receiver: Arc<dyn Running> = Arc::new(start(self, &context, next).await?);
@@ -92,13 +96,7 @@ async fn start(settings: &Settings, context: &BuildContext, next: Outlets) -> Re
     let server = serve_http(server_settings, serve)
         .await
         .map_err(|error| StartError::new(context, error.to_string()))?;
-    let refused = server.refused_connections();
-    context.instruments.observe(
-        "radiosonde_receiver_refused_connections",
-        "Connections closed at once because of a connection limit.",
-        &[("transport", "http")],
-        move || refused.load(Ordering::Relaxed) as f64,
-    );
+    server.observe(server_settings, &context.instruments, "http");
     for address in server.addresses() {
         tracing::info!(receiver = %context.id, %address, "listening for Firehose");
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ::http::HeaderMap;
+use ::http::{HeaderMap, HeaderName};
 use bytes::Bytes;
 use smallvec::smallvec;
 use tokio::sync::Semaphore;
@@ -13,6 +13,7 @@ use super::listener::Port;
 use super::settings::Settings;
 use crate::component::{BuildContext, ComponentId, Outlet, Outlets, ReceiverCounts, Refused};
 use crate::net::codec::{Encoding, InflateError, inflate};
+use crate::net::server::Identity;
 use crate::net::status::Status;
 use crate::pdata::{Admitted, Batch, Check, DoorError, DoorLimits, Headers, Origin, Permit, Signal, Utf8};
 
@@ -47,6 +48,7 @@ pub(super) struct Offer<'a> {
     /// For the decompressed body.
     pub(super) cap: usize,
     pub(super) client: SocketAddr,
+    pub(super) identity: Identity,
     /// Only with `include_metadata`.
     pub(super) metadata: Option<&'a HeaderMap>,
 }
@@ -111,7 +113,9 @@ impl Door {
     pub(super) async fn offer(&self, outlet: &Outlet, offer: Offer<'_>) -> Result<Taken, Status> {
         let Offer { port, signal, form, .. } = offer;
         let client = offer.client;
-        let metadata = offer.metadata.map(headers_of).unwrap_or_default();
+        let Identity { auth, carrier } = offer.identity;
+        let metadata = offer.metadata.map(|headers| headers_of(headers, carrier.as_ref()));
+        let metadata = metadata.unwrap_or_default();
         let reader = Reader {
             signal,
             form,
@@ -127,6 +131,7 @@ impl Door {
         admitted.batch = admitted.batch.with_origin(Arc::new(Origin {
             client: Some(client),
             metadata,
+            auth,
             permits: smallvec![Arc::new(permit)],
             ..Origin::default()
         }));
@@ -181,10 +186,10 @@ impl Door {
     }
 }
 
-/// All header values that are text, names in lower case.
-fn headers_of(headers: &HeaderMap) -> Headers {
+/// All header values that are text, names in lower case; without the one that carried the client's credentials.
+fn headers_of(headers: &HeaderMap, carrier: Option<&HeaderName>) -> Headers {
     let mut metadata = Headers::with_capacity(headers.keys_len());
-    for name in headers.keys() {
+    for name in headers.keys().filter(|name| carrier != Some(*name)) {
         let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
         metadata.push((name.as_str().into(), values.map(Box::from).collect()));
     }

@@ -9,17 +9,29 @@ use super::answer;
 use super::door::{Door, Form, Offer};
 use super::listener::{GrpcRules, Port};
 use crate::net::server::body::AnswerBody;
-use crate::net::server::{Peer, grpc};
+use crate::net::server::{Gate, Identity, Peer, grpc};
 use crate::net::status::Status;
 use crate::pdata::Signal;
+
+/// The other side of a call, as far as it is known.
+struct From<'a> {
+    peer: &'a Peer,
+    identity: Identity,
+}
 
 /// Answers one call; what went wrong is always a gRPC status.
 pub(super) async fn serve(
     door: &Door,
     rules: &GrpcRules,
+    gate: &Gate,
     request: Request<Incoming>,
     peer: &Peer,
 ) -> Response<AnswerBody> {
+    let identity = match gate.admit(request.headers(), peer).await {
+        Ok(identity) => identity,
+        Err(status) => return grpc::failed(&status),
+    };
+    let from = From { peer, identity };
     if request.method() != Method::POST {
         let mut answer = Response::new(AnswerBody::empty());
         *answer.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
@@ -29,11 +41,11 @@ pub(super) async fn serve(
         return answer;
     }
     let Some(timeout) = grpc::timeout(request.headers()) else {
-        return export(door, rules, request, peer, None).await;
+        return export(door, rules, request, from, None).await;
     };
     let deadline = Instant::now() + timeout;
     // The timer is armed only when something has to be waited for.
-    match tokio::time::timeout_at(deadline, export(door, rules, request, peer, Some(deadline))).await {
+    match tokio::time::timeout_at(deadline, export(door, rules, request, from, Some(deadline))).await {
         Ok(answer) => answer,
         Err(_) => grpc::failed(&expired()),
     }
@@ -47,10 +59,10 @@ async fn export(
     door: &Door,
     rules: &GrpcRules,
     request: Request<Incoming>,
-    peer: &Peer,
+    from: From<'_>,
     deadline: Option<Instant>,
 ) -> Response<AnswerBody> {
-    match try_export(door, rules, request, peer, deadline).await {
+    match try_export(door, rules, request, from, deadline).await {
         Ok(answer) => answer,
         Err(status) => grpc::failed(&status),
     }
@@ -60,7 +72,7 @@ async fn try_export(
     door: &Door,
     rules: &GrpcRules,
     request: Request<Incoming>,
-    peer: &Peer,
+    from: From<'_>,
     deadline: Option<Instant>,
 ) -> Result<Response<AnswerBody>, Status> {
     let (head, body) = request.into_parts();
@@ -79,7 +91,8 @@ async fn try_export(
         bytes: message.bytes,
         permit: message.permit,
         cap: rules.limits.cap,
-        client: peer.address,
+        client: from.peer.address,
+        identity: from.identity,
         metadata: rules.include_metadata.then_some(&head.headers),
     };
     let taken = door.offer(outlet, offer).await?;

@@ -12,7 +12,7 @@ use super::door::{Door, Form, Offer};
 use super::listener::{HttpRules, Port};
 use crate::net::codec::Encoding;
 use crate::net::server::body::{AnswerBody, discard, read_all};
-use crate::net::server::{Cors, Peer, Verdict};
+use crate::net::server::{Cors, Gate, Peer, Verdict};
 use crate::net::status::{Format, Status};
 use crate::pdata::Signal;
 
@@ -33,6 +33,7 @@ enum ContentType {
 pub(super) async fn serve(
     door: &Door,
     rules: &HttpRules,
+    gate: &Gate,
     request: Request<Incoming>,
     peer: &Peer,
 ) -> Response<AnswerBody> {
@@ -53,6 +54,7 @@ pub(super) async fn serve(
                 content_type,
                 verdict: &verdict,
                 peer,
+                gate,
             };
             match export(door, rules, &post, &mut body).await {
                 Ok(answer) => answer,
@@ -106,6 +108,7 @@ struct Post<'a> {
     content_type: ContentType,
     verdict: &'a Verdict,
     peer: &'a Peer,
+    gate: &'a Gate,
 }
 
 async fn export(
@@ -119,7 +122,10 @@ async fn export(
         content_type,
         verdict,
         peer,
+        gate,
     } = *post;
+    // Before anything that a stranger could learn from.
+    let identity = gate.admit(&head.headers, peer).await?;
     if head
         .uri
         .path_and_query()
@@ -157,6 +163,7 @@ async fn export(
         permit,
         cap: rules.limits.cap,
         client: peer.address,
+        identity,
         metadata: rules.group.include_metadata.then_some(&head.headers),
     };
     let taken = match door.offer(outlet, offer).await {

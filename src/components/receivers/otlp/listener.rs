@@ -10,9 +10,9 @@ use hyper::body::Incoming;
 use super::door::Door;
 use super::settings::{HttpProtocol, Paths, Settings};
 use super::{grpc, http};
-use crate::component::{BuildContext, Outlets};
+use crate::component::{BuildContext, ComponentId, Outlets};
 use crate::net::server::body::{AnswerBody, BodyLimits};
-use crate::net::server::{Endpoint, GrpcGroup, HttpGroup, Peer, ServerSettings};
+use crate::net::server::{Endpoint, Gate, GrpcGroup, HttpGroup, Peer, ServerSettings};
 
 /// The largest HTTP/2 window of a connection (reliability contract, section 4).
 const LARGEST_WINDOW: u64 = 16 << 20;
@@ -56,6 +56,8 @@ pub(super) struct Listener {
     pub(super) door: Arc<Door>,
     pub(super) grpc: Arc<GrpcRules>,
     pub(super) http: Arc<HttpRules>,
+    /// Of this port, for either protocol.
+    gate: Gate,
     told_of_other_protocol: AtomicBool,
 }
 
@@ -91,6 +93,8 @@ impl Listener {
             admission_wait: context.admission_wait,
         };
         let door = Arc::new(Door::new(settings, context, next));
+        let grpc_auth = grpc.auth.clone();
+        let http_auth = http.http.auth.clone();
         let grpc = Arc::new(GrpcRules {
             limits: limits(grpc.cap),
             include_metadata: grpc.include_metadata,
@@ -100,20 +104,29 @@ impl Listener {
             group: http.http,
             paths: http.paths,
         });
-        let listener = |port| {
+        let listener = |port: Port, auth: Option<&ComponentId>| {
             Arc::new(Listener {
                 port,
+                gate: Gate::new(auth, context, port.name()),
                 door: Arc::clone(&door),
                 grpc: Arc::clone(&grpc),
                 http: Arc::clone(&http),
                 told_of_other_protocol: AtomicBool::new(false),
             })
         };
-        Pair(listener(Port::Grpc), listener(Port::Http))
+        Pair(
+            listener(Port::Grpc, grpc_auth.as_ref()),
+            listener(Port::Http, http_auth.as_ref()),
+        )
     }
 
     pub(super) fn port(&self) -> Port {
         self.port
+    }
+
+    /// Whether clients have to prove who they are.
+    pub(super) fn is_guarded(&self) -> bool {
+        self.gate.is_guarded()
     }
 
     /// HTTP/2 windows: a whole message per stream, bounded per connection by what the process may hold. The default
@@ -137,9 +150,9 @@ impl Listener {
             self.tell_of_other_protocol(&peer);
         }
         if is_grpc {
-            grpc::serve(&self.door, &self.grpc, request, &peer).await
+            grpc::serve(&self.door, &self.grpc, &self.gate, request, &peer).await
         } else {
-            http::serve(&self.door, &self.http, request, &peer).await
+            http::serve(&self.door, &self.http, &self.gate, request, &peer).await
         }
     }
 

@@ -21,8 +21,8 @@ use std::sync::Arc;
 use self::listener::{Listener, Port};
 use self::settings::Settings;
 use crate::component::{
-    BoxFuture, BuildContext, ComponentKind, Deadline, Factory, Outlets, Plan, ReceiverPlan, Running, Stability,
-    StartError,
+    BoxFuture, BuildContext, ComponentId, ComponentKind, Deadline, Factory, Outlets, Plan, ReceiverPlan, Running,
+    Stability, StartError,
 };
 use crate::config::Section;
 use crate::net::server::{HttpServer, ServerSettings, serve_http};
@@ -74,6 +74,14 @@ protocols:
 ";
 
 impl ReceiverPlan for Settings {
+    fn authenticators(&self) -> Vec<(&'static str, &ComponentId)> {
+        let grpc = self.grpc.as_ref().and_then(|grpc| grpc.auth.as_ref());
+        let http = self.http.as_ref().and_then(|http| http.http.auth.as_ref());
+        let grpc = grpc.map(|id| ("protocols::grpc::auth::authenticator", id));
+        let http = http.map(|id| ("protocols::http::auth::authenticator", id));
+        grpc.into_iter().chain(http).collect()
+    }
+
     fn start(&self, context: BuildContext, next: Outlets) -> BoxFuture<'_, Result<Arc<dyn Running>, StartError>> {
         Box::pin(async move { Ok(Arc::new(start(self, &context, next).await?) as Arc<dyn Running>) })
     }
@@ -105,7 +113,7 @@ async fn listen(
 ) -> Result<HttpServer, StartError> {
     let mut settings = settings.clone();
     listener.size_windows(&mut settings);
-    if settings.tls.is_none() && !settings.endpoint.is_local() {
+    if settings.tls.is_none() && !settings.endpoint.is_local() && !listener.is_guarded() {
         tracing::warn!(
             receiver = %context.id,
             endpoint = %settings.endpoint,
@@ -120,13 +128,7 @@ async fn listen(
     let server = serve_http(&settings, serve)
         .await
         .map_err(|error| StartError::new(context, error.to_string()))?;
-    let refused = server.refused_connections();
-    context.instruments.observe(
-        "radiosonde_receiver_refused_connections",
-        "Connections closed at once because of a connection limit.",
-        &[("transport", port.name())],
-        move || refused.load(std::sync::atomic::Ordering::Relaxed) as f64,
-    );
+    server.observe(&settings, &context.instruments, port.name());
     for address in server.addresses() {
         tracing::info!(receiver = %context.id, %address, transport = port.name(), "listening for OTLP");
     }

@@ -1,5 +1,6 @@
 //! Socket tests of the receiver, by what they look at. This file holds what they share.
 
+mod auth;
 mod both;
 mod door;
 mod grpc;

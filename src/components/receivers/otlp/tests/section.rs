@@ -54,14 +54,6 @@ fn at_least_one_protocol_is_needed() {
 #[test]
 fn what_is_not_built_is_refused_by_name() {
     complains(
-        "protocols: {grpc: {auth: {authenticator: basic}}}",
-        &["`auth` is not built yet"],
-    );
-    complains(
-        "protocols: {http: {auth: {authenticator: basic}}}",
-        &["`auth` is not built yet"],
-    );
-    complains(
         "protocols: {http: {middlewares: [{id: x}]}}",
         &["`middlewares` is not built yet"],
     );

@@ -9,13 +9,13 @@ use tokio_rustls::TlsConnector;
 use super::*;
 use crate::net::tls::test_certificates::{Authority, Issued};
 
-fn write(folder: &Path, name: &str, text: &str) -> String {
+pub(super) fn write(folder: &Path, name: &str, text: &str) -> String {
     let path = folder.join(name);
     std::fs::write(&path, text).unwrap();
     path.display().to_string()
 }
 
-fn tls_yaml(folder: &Path, server: &Issued, more: &str) -> String {
+pub(super) fn tls_yaml(folder: &Path, server: &Issued, more: &str) -> String {
     let certificate = write(folder, "server.pem", &server.certificate);
     let key = write(folder, "server.key", &server.key);
     let tls = format!("tls: {{cert_file: '{certificate}', key_file: '{key}' {more}}}");
@@ -23,7 +23,7 @@ fn tls_yaml(folder: &Path, server: &Issued, more: &str) -> String {
 }
 
 /// The client side: trusts the authority, offers one protocol, shows a certificate if it has one.
-fn connector(authority: &Authority, alpn: &[u8], client: Option<&Issued>) -> TlsConnector {
+pub(super) fn connector(authority: &Authority, alpn: &[u8], client: Option<&Issued>) -> TlsConnector {
     let mut roots = rustls::RootCertStore::empty();
     roots
         .add(rustls::pki_types::CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap())
@@ -47,7 +47,7 @@ fn connector(authority: &Authority, alpn: &[u8], client: Option<&Issued>) -> Tls
 }
 
 /// One export over HTTP/1 or gRPC; `None` when the connection failed.
-async fn export(address: SocketAddr, connector: &TlsConnector, grpc: bool) -> Option<String> {
+pub(super) async fn export(address: SocketAddr, connector: &TlsConnector, grpc: bool) -> Option<String> {
     let name = ServerName::try_from("localhost").unwrap();
     let io = TokioIo::new(connector.connect(name, raw(address).await).await.ok()?);
     if grpc {
@@ -151,6 +151,71 @@ async fn changed_files_are_used_and_bad_ones_leave_the_old_in_use() {
         "the new ones are used"
     );
     assert_eq!(export(harness.http(), &trusts(&before), false).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_swapped_link_counts_as_change_and_connections_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let (before, after) = (Authority::new(), Authority::new());
+    // As Kubernetes mounts secrets: the files are links through `..data`, which is replaced as a whole.
+    for (name, issued) in [("one", before.issue_server()), ("two", after.issue_server())] {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+        write(&folder.path().join(name), "server.pem", &issued.certificate);
+        write(&folder.path().join(name), "server.key", &issued.key);
+    }
+    let data = folder.path().join("..data");
+    std::os::unix::fs::symlink("one", &data).unwrap();
+    let at = data.display();
+    let tls = format!("tls: {{cert_file: '{at}/server.pem', key_file: '{at}/server.key'}}");
+    let harness = start_yaml(&both(&tls, &tls)).await;
+    let trusts = |authority| connector(authority, b"http/1.1", None);
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = trusts(&before).connect(name, raw(harness.http()).await).await.unwrap();
+    let (mut kept, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
+    let mut driver = tokio::task::JoinSet::new();
+    driver.spawn(connection);
+    let request = || {
+        let request = Request::post("/v1/traces").header("content-type", "application/x-protobuf");
+        request
+            .header("host", "a")
+            .body(Full::new(Bytes::from(spans(1))))
+            .unwrap()
+    };
+    let first = kept.send_request(request()).await.unwrap();
+    assert_eq!(first.status(), 200);
+    first.into_body().collect().await.unwrap();
+
+    let next = folder.path().join("..next");
+    std::os::unix::fs::symlink("two", &next).unwrap();
+    std::fs::rename(&next, &data).unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(31)).await;
+    assert!(
+        export(harness.http(), &trusts(&after), false).await.is_some(),
+        "the new one is used"
+    );
+    assert_eq!(export(harness.http(), &trusts(&before), false).await, None);
+    let second = kept.send_request(request()).await.unwrap();
+    assert_eq!(second.status(), 200, "the connection of before goes on");
+    let gauge = |name: &str| {
+        let samples = harness.context.instruments.registry().gather();
+        let found = samples.iter().find(|sample| sample.name == name).unwrap();
+        match found.value {
+            SampleValue::Gauge(value) => value,
+            _ => unreachable!("a gauge"),
+        }
+    };
+    // rcgen's certificates hold until the year 4096.
+    assert!(gauge("radiosonde_tls_certificate_expiry_timestamp_seconds") > 6e10);
+    assert_eq!(gauge("radiosonde_tls_reload_failures"), 0.0);
+    write(&folder.path().join("two"), "server.key", "no key");
+    tokio::time::sleep(std::time::Duration::from_secs(31)).await;
+    assert_eq!(gauge("radiosonde_tls_reload_failures"), 1.0);
+    assert!(
+        export(harness.http(), &trusts(&after), false).await.is_some(),
+        "the old key stays"
+    );
 }
 
 #[tokio::test]
