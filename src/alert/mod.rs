@@ -1,6 +1,7 @@
 //! Alert rules. First small form: one threshold over one metric, per label set, with what to do about it. The full engine
 //! (rule files, PromQL, routes, persistence) replaces it; nothing here pretends to be that.
 
+pub mod notify;
 pub mod packs;
 mod template;
 mod threshold;

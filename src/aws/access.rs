@@ -280,6 +280,13 @@ impl Access {
         aws_sdk_xray::config::Builder::from(&self.with_endpoint(config.clone(), &self.settings.endpoints.xray))
     }
 
+    /// An SNS client.
+    pub fn sns(&self, config: &SdkConfig) -> aws_sdk_sns::Client {
+        let config = self.with_endpoint(config.clone(), "");
+        let config = aws_sdk_sns::config::Builder::from(&config).interceptor(self.time.reader());
+        aws_sdk_sns::Client::from_conf(config.build())
+    }
+
     /// An STS client.
     pub fn sts(&self, config: &SdkConfig) -> aws_sdk_sts::Client {
         let config = self.with_endpoint(config.clone(), &self.settings.endpoints.sts);
