@@ -1,6 +1,7 @@
 //! The admin listener, localhost:4320: status over gRPC (with health and reflection) and as JSON over HTTP, on one port.
 //!
-//! Read-only. Knows the status board and the registry of instruments, and nothing of the graph behind them.
+//! Knows the status board, the registry of instruments and the desk of the alert engines, and nothing of the graph behind
+//! them. What changes something there (silences, acknowledgements) needs a token; everything else is read-only.
 
 mod host_check;
 mod rates;

@@ -20,7 +20,9 @@ use super::rates::{Rates, SAMPLE_EVERY};
 use super::status::{Reading, of_components, to_json};
 use super::v1;
 use super::v1::admin_service_server::{AdminService, AdminServiceServer};
-use crate::component::{BoxFuture, Deadline, Registry, Running, StatusBoard};
+use crate::alert::notify;
+use crate::component::{BoxFuture, Commons, Deadline, Registry, Running, StatusBoard};
+use crate::config::types::Secret;
 use crate::net::server::{BindError, Endpoint, HttpServer, ServerSettings, serve_http};
 use crate::pdata::MemoryBudget;
 use crate::telemetry::process;
@@ -32,6 +34,10 @@ pub struct Admin {
     pub registry: Registry,
     pub memory: MemoryBudget,
     pub started: Instant,
+    /// The alert engines that run are found here.
+    pub commons: Commons,
+    /// What a request that changes something must bring.
+    pub token: Option<Secret>,
 }
 
 struct Api {
@@ -161,7 +167,8 @@ async fn router(api: &Arc<Api>) -> Router {
     let http = Router::new()
         .route("/api/v1/status", get(status_json))
         .with_state(Arc::clone(api));
-    routes.prepare().into_axum_router().merge(http)
+    let alerts = notify::router(api.admin.commons.get(), api.admin.token.clone());
+    routes.prepare().into_axum_router().merge(http).merge(alerts)
 }
 
 async fn status_json(State(api): State<Arc<Api>>) -> impl IntoResponse {

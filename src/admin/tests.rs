@@ -42,6 +42,8 @@ fn admin() -> Admin {
         registry,
         memory: MemoryBudget::new(1000),
         started: Instant::now(),
+        commons: crate::component::Commons::default(),
+        token: Some(crate::config::types::Secret::new("letmein")),
     }
 }
 
@@ -121,4 +123,118 @@ async fn get(address: &str, path: &str, host: &str) -> (u16, String) {
     let code = response.status().as_u16();
     let body = response.into_body().collect().await.unwrap().to_bytes();
     (code, String::from_utf8(body.to_vec()).unwrap())
+}
+
+/// An engine whose alert `A` fires, and the routes of the admin API that concern it.
+async fn with_an_alert() -> (std::sync::Arc<crate::alert::notify::Notifier>, axum::Router, String) {
+    use crate::alert::{Guidance, Listener, Told};
+    use crate::component::BuildContext;
+    let context = BuildContext::standalone(ComponentKind::Processor, "alerts");
+    let settings = crate::alert::notify::Settings::read(&crate::config::Section::from_yaml("{}"));
+    let notifier = crate::alert::notify::Notifier::new(settings, &context);
+    let told = Told {
+        labels: vec![("alertname".to_owned(), "A".to_owned())],
+        annotations: Vec::new(),
+        starts_at: 1,
+        ends_at: None,
+        value: f64::NAN,
+        guidance: std::sync::Arc::new(Guidance::default()),
+        pattern: String::new(),
+        cause: String::new(),
+        traces: Vec::new(),
+    };
+    let fingerprint = format!("{:016x}", told.fingerprint());
+    notifier.tell(0, vec![told]).await.unwrap();
+    let token = Some(crate::config::types::Secret::new("letmein"));
+    (
+        notifier,
+        crate::alert::notify::router(context.commons.get(), token),
+        fingerprint,
+    )
+}
+
+async fn call(router: &axum::Router, method: &str, path: &str, token: &str, body: &str) -> (u16, serde_json::Value) {
+    let request = http::Request::builder()
+        .method(method)
+        .uri(path)
+        .header("authorization", format!("Bearer {token}"))
+        .body(axum::body::Body::from(body.to_owned()))
+        .unwrap();
+    let answer = tower::ServiceExt::oneshot(router.clone(), request).await.unwrap();
+    let status = answer.status().as_u16();
+    let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+    (status, serde_json::from_slice(&body).unwrap_or_default())
+}
+
+#[tokio::test]
+async fn an_alert_is_acknowledged_by_whoever_has_the_token() {
+    let (_notifier, router, fingerprint) = with_an_alert().await;
+    let path = format!("/alerts/{fingerprint}/ack");
+    assert_eq!(call(&router, "POST", &path, "wrong", r#"{"by":"ann"}"#).await.0, 401);
+    assert_eq!(call(&router, "POST", &path, "letmein", "{}").await.0, 400);
+    assert_eq!(call(&router, "POST", &path, "letmein", r#"{"by":" "}"#).await.0, 400);
+    assert_eq!(
+        call(&router, "POST", "/alerts/zz/ack", "letmein", r#"{"by":"ann"}"#)
+            .await
+            .0,
+        400
+    );
+    assert_eq!(
+        call(&router, "POST", "/alerts/1/ack", "letmein", r#"{"by":"ann"}"#)
+            .await
+            .0,
+        404
+    );
+    assert_eq!(
+        call(&router, "POST", &path, "letmein", r#"{"by":"ann","comment":"mine"}"#)
+            .await
+            .0,
+        200
+    );
+    let (status, shown) = call(&router, "GET", "/alerts", "", "").await;
+    assert_eq!(status, 200);
+    assert_eq!(shown["alerts"][0]["acknowledged"]["by"], "ann");
+    assert_eq!(shown["alerts"][0]["value"], "NaN");
+    let (_, one) = call(&router, "GET", &format!("/alerts/{fingerprint}"), "", "").await;
+    assert_eq!(one["labels"]["alertname"], "A");
+    let closed = crate::alert::notify::router(std::sync::Arc::default(), None);
+    assert_eq!(call(&closed, "POST", &path, "letmein", r#"{"by":"ann"}"#).await.0, 403);
+}
+
+#[tokio::test]
+async fn silences_come_and_go_by_the_api_and_always_end() {
+    let (_notifier, router, _) = with_an_alert().await;
+    let silence = |ends: &str, comment: &str| {
+        format!(r#"{{"matchers":["alertname=\"A\""],"ends_at":"{ends}","created_by":"ann","comment":"{comment}"}}"#)
+    };
+    let soon = jiff::Timestamp::from_second(
+        crate::component::Clock::now(&crate::component::SystemClock).seconds() as i64 + 600,
+    );
+    let soon = soon.unwrap().to_string();
+    assert_eq!(
+        call(&router, "POST", "/silences", "no", &silence(&soon, "why")).await.0,
+        401
+    );
+    for (ends, comment) in [
+        ("", "why"),
+        (soon.as_str(), ""),
+        ("2020-01-01T00:00:00Z", "why"),
+        ("2999-01-01T00:00:00Z", "why"),
+    ] {
+        assert_eq!(
+            call(&router, "POST", "/silences", "letmein", &silence(ends, comment))
+                .await
+                .0,
+            400,
+            "{ends}"
+        );
+    }
+    let (status, made) = call(&router, "POST", "/silences", "letmein", &silence(&soon, "why")).await;
+    assert_eq!(status, 200, "{made}");
+    let (_, shown) = call(&router, "GET", "/silences", "", "").await;
+    assert_eq!(shown["silences"][0]["state"], "active");
+    assert_eq!(shown["silences"][0]["silence"]["comment"], "why");
+    let path = format!("/silences/{}", made["id"].as_str().unwrap());
+    assert_eq!(call(&router, "DELETE", &path, "letmein", "").await.0, 200);
+    assert_eq!(call(&router, "DELETE", &path, "letmein", "").await.0, 404);
 }

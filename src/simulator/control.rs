@@ -41,6 +41,7 @@ pub(super) async fn answer(simulator: &Simulator, command: &str, query: &str, bo
             Ok(bill)
         }
         "calls" => Ok(json!(simulator.calls())),
+        "sns" => Ok(json!(simulator.publications())),
         "truth" => truth(simulator, query),
         "xray" => simulator
             .xray
@@ -49,7 +50,7 @@ pub(super) async fn answer(simulator: &Simulator, command: &str, query: &str, bo
         _ => {
             return plain(
                 StatusCode::NOT_FOUND,
-                "clock, faults, scenario, bill, calls, truth, xray, xray/truth",
+                "clock, faults, scenario, bill, calls, sns, truth, xray, xray/truth",
             );
         }
     };

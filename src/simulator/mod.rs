@@ -1,5 +1,5 @@
 //! A simulated AWS endpoint: one HTTP server that speaks CloudWatch (rpc-v2-cbor and awsJson1.0), DynamoDB's
-//! descriptions (awsJson1.0), SageMaker and tagging (awsJson1.1), STS (query) and X-Ray (REST JSON, OTLP), on a virtual
+//! descriptions (awsJson1.0), SageMaker and tagging (awsJson1.1), STS and SNS (query) and X-Ray (REST JSON, OTLP), on a virtual
 //! clock, with planned faults and a bill.
 //!
 //! Every value and every delay is a hash of seed, scenario, series and minute: the order of requests changes nothing.
@@ -23,6 +23,7 @@ mod random;
 pub mod sagemaker;
 mod scenario;
 mod server;
+mod sns;
 mod statistics;
 mod sts;
 mod tagging;
@@ -42,6 +43,7 @@ pub use scenario::{
     Table,
 };
 pub use server::Served;
+pub use sns::Publication;
 pub use statistics::{Samples, Statistic};
 pub use world::{Series, World};
 
@@ -66,6 +68,7 @@ pub struct Simulator {
     skew: Mutex<f64>,
     calls: Mutex<VecDeque<Call>>,
     xray: xray::XRay,
+    sns: Mutex<sns::Topics>,
 }
 
 /// One call as it was answered.
@@ -104,6 +107,7 @@ impl Simulator {
             skew: Mutex::default(),
             calls: Mutex::default(),
             xray: xray::XRay::default(),
+            sns: Mutex::default(),
         })
     }
 
@@ -134,6 +138,7 @@ impl Simulator {
         *locked(&self.skew) = 0.0;
         locked(&self.calls).clear();
         self.xray.reset();
+        *locked(&self.sns) = sns::Topics::default();
     }
 
     /// Replaces the planned faults.
@@ -168,6 +173,11 @@ impl Simulator {
     /// The latest calls, oldest first.
     pub fn calls(&self) -> Vec<Call> {
         locked(&self.calls).iter().cloned().collect()
+    }
+
+    /// What was published by SNS, oldest first, without what a FIFO topic has recognised.
+    pub fn publications(&self) -> Vec<Publication> {
+        locked(&self.sns).kept()
     }
 
     /// Every span of every generated or sent trace that starts between two times (unix seconds).

@@ -122,7 +122,7 @@ fn route(path: &str, headers: &HeaderMap, body: &[u8]) -> Option<Routed> {
     let (_, action) = form.into_iter().find(|(name, _)| name == "Action")?;
     Some(Routed {
         protocol: Protocol::Query,
-        namespace: "sts",
+        namespace: if action == "Publish" { "sns" } else { "sts" },
         api: action,
     })
 }
@@ -208,6 +208,7 @@ fn call(
         "com.amazonaws.cloudwatch" => "monitoring",
         "com.amazonaws.sagemaker" => "sagemaker",
         "com.amazonaws.tagging" => "tagging",
+        "sns" => "sns",
         "sts" => "sts",
         _ => "dynamodb",
     };
@@ -217,6 +218,10 @@ fn call(
             code: "SignatureDoesNotMatch".to_owned(),
             message: format!("Credential should be scoped to correct service: '{expected}'."),
         });
+    }
+    if routed.namespace == "sns" {
+        let published = locked(&simulator.sns).publish(caller, &sts::fields(body), now);
+        return published.map(|xml| (xml.into_bytes(), 0));
     }
     if routed.protocol == Protocol::Query {
         return sts::call(&world, caller, &sts::fields(body), now).map(|xml| (xml.into_bytes(), 0));

@@ -60,7 +60,8 @@ pub struct Counts(Arc<Bound>);
 struct Bound {
     outs: BTreeMap<String, OfOut>,
     suppressed: Vec<Counter>,
-    dropped: BTreeMap<&'static str, Counter>,
+    /// By receiver, in the order of `DROPPED`; those of receivers that are not configured under no name.
+    dropped: BTreeMap<String, Vec<Counter>>,
     firing: Gauge,
     silences: Gauge,
     pending: Gauge,
@@ -73,8 +74,9 @@ impl Counts {
     /// For the outlets of a configuration.
     pub fn new(instruments: &Instruments, settings: &Settings) -> Self {
         let mut outs = BTreeMap::new();
-        for out in settings.receivers.iter().flat_map(|receiver| &receiver.outs) {
-            let labels = [("receiver", out.id.as_str())];
+        let all = settings.receivers.iter();
+        for (receiver, out) in all.flat_map(|receiver| receiver.outs.iter().map(move |out| (receiver, out))) {
+            let labels = [("receiver_name", receiver.name.as_str()), ("out", out.id.as_str())];
             let counter = |name, help| instruments.counter(name, help, &labels);
             outs.insert(
                 out.id.clone(),
@@ -100,12 +102,14 @@ impl Counts {
             let help = "Changes of alerts that a receiver was not told of, by reason.";
             with_reason("radiosonde_notifications_suppressed_total", help, reason.name())
         });
-        let dropped = DROPPED.iter().map(|reason| {
-            let help = "Messages that were given up, by reason.";
-            (
-                *reason,
-                with_reason("radiosonde_notifications_dropped_total", help, reason),
-            )
+        let names = settings.receivers.iter().map(|receiver| receiver.name.as_str());
+        let dropped = names.chain([""]).map(|receiver| {
+            let counters = DROPPED.iter().map(|reason| {
+                let help = "Messages that were given up, by receiver and reason.";
+                let labels = [("receiver_name", receiver), ("reason", *reason)];
+                instruments.counter("radiosonde_notifications_dropped_total", help, &labels)
+            });
+            (receiver.to_owned(), counters.collect())
         });
         let gauge = |name, help| instruments.gauge(name, help, &[]);
         Self(Arc::new(Bound {
@@ -154,9 +158,12 @@ impl Counts {
         }
     }
 
-    pub fn dropped(&self, reason: &'static str, times: usize) {
+    /// `receiver`: empty for one that is not configured.
+    pub fn dropped(&self, receiver: &str, reason: &'static str, times: usize) {
         debug_assert!(DROPPED.contains(&reason), "one of the known reasons");
-        if let Some(counter) = self.0.dropped.get(reason) {
+        let counters = self.0.dropped.get(receiver).or_else(|| self.0.dropped.get(""));
+        let at = DROPPED.iter().position(|one| *one == reason);
+        if let Some(counter) = counters.zip(at).and_then(|(counters, at)| counters.get(at)) {
             counter.add(times as u64);
         }
     }

@@ -77,7 +77,7 @@ impl Core {
                     component = %self.context.id, records = kept.unreadable,
                     "Part of the state of the notifications cannot be read and is left out."
                 );
-                self.counts.dropped("unreadable", kept.unreadable);
+                self.counts.dropped("", "unreadable", kept.unreadable);
             }
             *held = Some(Dispatcher::load(
                 Arc::clone(&self.settings),
@@ -96,7 +96,7 @@ impl Core {
         }
     }
 
-    /// `Some` with what `work` answers; `None` when everything is to end at once.
+    /// Until then, until something changes, or until the end.
     async fn sleep(&self, duration: Duration, woken: &Notify, stop: &CancellationToken) {
         tokio::select! {
             () = self.context.clock.sleep(duration.min(LONGEST_SLEEP)) => {}
@@ -349,10 +349,7 @@ async fn sync(core: Arc<Core>, out: String, peer: Alertmanager, stop: Cancellati
     loop {
         let now = core.now();
         let alerts: Vec<Facts> = match core.desk().await {
-            Ok(mut desk) => match desk.act(|dispatcher| dispatcher.synced(&out)).await {
-                Ok(alerts) => alerts,
-                Err(_) => Vec::new(),
-            },
+            Ok(mut desk) => desk.act(|dispatcher| dispatcher.synced(&out)).await.unwrap_or_default(),
             Err(_) => Vec::new(),
         };
         let summary: Vec<_> = alerts

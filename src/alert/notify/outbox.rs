@@ -50,14 +50,13 @@ impl Outbox {
 
     /// Queues a message.
     pub fn push(&mut self, out: &str, lane: &str, message: Message, now: u64, changes: &mut Changes) {
-        self.push_refused(out, lane, message, &[], now, changes);
+        self.push_refused((out, lane), message, &[], now, changes);
     }
 
     /// Queues a message that other receivers have refused.
     pub fn push_refused(
         &mut self,
-        out: &str,
-        lane: &str,
+        (out, lane): (&str, &str),
         message: Message,
         refused_by: &[String],
         now: u64,

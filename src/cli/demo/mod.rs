@@ -171,6 +171,8 @@ impl Agent {
             registry: host.registry.clone(),
             memory: host.memory.clone(),
             started,
+            commons: host.commons.clone(),
+            token: None,
         };
         let endpoint = Endpoint::parse(&format!("127.0.0.1:{}", facts.ports.admin))?;
         let admin = admin::serve(endpoint, api).await.map_err(|error| error.to_string())?;

@@ -179,6 +179,8 @@ async fn start_parts(
         registry,
         memory: memory.clone(),
         started,
+        commons: host.commons.clone(),
+        token: config.admin.token.clone(),
     };
     let admin = start_admin(&config, api).await?;
     let graph = Graph::start(host, checked).await.map_err(|error| error.to_string())?;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::section::Section;
-use super::types::{ByteSize, GoDuration};
+use super::types::{ByteSize, GoDuration, Secret};
 
 pub use telemetry::{
     LogEncoding, LogLevel, LogSampling, LogsConfig, MetricsConfig, MetricsLevel, PrometheusReader, SpanBatch,
@@ -82,6 +82,9 @@ pub struct AdminConfig {
     pub endpoint: String,
     /// Set in the configuration: then a taken port is an error, else only a warning.
     pub configured: bool,
+    /// What a request that changes something (a silence, an acknowledgement) must bring; without it nothing can be
+    /// changed.
+    pub token: Option<Secret>,
 }
 
 impl Default for AdminConfig {
@@ -89,6 +92,7 @@ impl Default for AdminConfig {
         Self {
             endpoint: "localhost:4320".to_string(),
             configured: false,
+            token: None,
         }
     }
 }
@@ -120,6 +124,7 @@ struct RawShutdown {
 #[serde(default, deny_unknown_fields)]
 struct RawAdmin {
     endpoint: Option<String>,
+    token: Option<Secret>,
 }
 
 impl ServiceConfig {
@@ -138,15 +143,23 @@ impl ServiceConfig {
         };
         let raw: Raw = section.read().unwrap_or_default();
         let defaults = Self::default();
+        let token = raw.admin.token;
+        if token.as_ref().is_some_and(|token| token.reveal().is_empty()) {
+            section.error_at("admin::token", "is empty: leave it out, or give one");
+        }
         let admin = match raw.admin.endpoint {
             Some(endpoint) => {
                 check_host_port(section, "admin::endpoint", &endpoint);
                 AdminConfig {
                     endpoint,
                     configured: true,
+                    token,
                 }
             }
-            None => defaults.admin,
+            None => AdminConfig {
+                token,
+                ..defaults.admin
+            },
         };
         Self {
             telemetry,

@@ -103,7 +103,7 @@ impl Dispatcher {
         let gone = self
             .outbox
             .expire(|entry| settings.out(&entry.out).is_none(), &mut self.changes);
-        self.counts.dropped("receiver_removed", gone.len());
+        self.counts.dropped("", "receiver_removed", gone.len());
     }
 
     /// What has to be on the disk before anything of it may leave.
@@ -183,10 +183,10 @@ impl Dispatcher {
         let Some(refused) = self.outbox.failed(entry, failed, now, &mut self.changes) else {
             return;
         };
-        self.counts.dropped("refused", 1);
         let Some((receiver, _)) = self.settings.out(&refused.out) else {
             return;
         };
+        self.counts.dropped(&receiver.name, "refused", 1);
         let root = self.settings.route.as_ref().map_or("", |route| route.receiver.as_str());
         let next = if receiver.fallback.is_empty() {
             root
@@ -222,7 +222,7 @@ impl Dispatcher {
     fn queue_refused(&mut self, out: &Out, lane: &str, message: Message, refused_by: &[String], now: u64) {
         if !out.target.is_per_alert() {
             self.outbox
-                .push_refused(&out.id, lane, message, refused_by, now, &mut self.changes);
+                .push_refused((&out.id, lane), message, refused_by, now, &mut self.changes);
             return;
         }
         for line in &message.lines {
@@ -232,7 +232,7 @@ impl Dispatcher {
             };
             let lane = alert_lane(line.facts.fingerprint);
             self.outbox
-                .push_refused(&out.id, &lane, alone, refused_by, now, &mut self.changes);
+                .push_refused((&out.id, &lane), alone, refused_by, now, &mut self.changes);
         }
     }
 
@@ -250,7 +250,13 @@ impl Dispatcher {
                 })
         };
         let over = self.outbox.expire(is_over, &mut self.changes);
-        self.counts.dropped("too_old", over.len());
+        for entry in &over {
+            let receiver = self
+                .settings
+                .out(&entry.out)
+                .map_or("", |(receiver, _)| receiver.name.as_str());
+            self.counts.dropped(receiver, "too_old", 1);
+        }
         self.expire_incidents(now);
         self.expire_silences(now);
     }
