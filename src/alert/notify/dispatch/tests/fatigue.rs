@@ -177,10 +177,7 @@ fn information_pages_nobody_and_a_digest_of_a_pager_ends_with_its_last_alert() {
     sim.tell(0, &alerts.iter().collect::<Vec<_>>());
     sim.run_until(700);
     assert_eq!(sim.told()[20..], ["45 ops/pagerduty/0 digest A20+ A21+"]);
-    assert_eq!(
-        sim.counted("radiosonde_notifications_suppressed_total", "info") > 0,
-        true
-    );
+    assert!(sim.counted("radiosonde_notifications_suppressed_total", "info") > 0);
     let all = alerts.clone();
     let with_end = |ended: &[usize]| -> Vec<_> {
         let mut alerts = all.clone();
