@@ -253,6 +253,12 @@ impl Access {
         config.into_builder().endpoint_url(url).build()
     }
 
+    /// Where CloudWatch is asked; empty: where AWS says.
+    pub fn cloudwatch_endpoint(&self) -> &str {
+        let own = &self.settings.endpoints.cloudwatch;
+        if own.is_empty() { &self.settings.endpoint } else { own }
+    }
+
     /// A CloudWatch client.
     pub fn cloudwatch(&self, config: &SdkConfig) -> aws_sdk_cloudwatch::Client {
         let config = self.with_endpoint(config.clone(), &self.settings.endpoints.cloudwatch);

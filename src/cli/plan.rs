@@ -17,7 +17,11 @@ use crate::config::{Document, Environment, Inputs, Section};
 type Reader = fn(&Section) -> Option<Arc<dyn Blueprint>>;
 
 /// Receivers that poll CloudWatch.
-const POLLERS: &[(&str, Reader)] = &[("dynamodb", receivers::dynamodb::blueprint)];
+const POLLERS: &[(&str, Reader)] = &[
+    ("awscloudwatch", receivers::awscloudwatch::blueprint),
+    ("dynamodb", receivers::dynamodb::blueprint),
+    ("sagemaker", receivers::sagemaker::blueprint),
+];
 
 /// What one receiver will cost.
 pub struct Plan {

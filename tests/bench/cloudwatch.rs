@@ -240,7 +240,7 @@ async fn poll(case: &Case, tables: usize, minutes: i64) -> Spent {
                 client: &client,
                 calls: &calls,
             };
-            let fetched = fetch(line, request, &asked).await;
+            let fetched = fetch(line, request, &asked, &[]).await;
             let fetched_at = cpu();
             assert!(fetched.failure.is_none(), "{:?}", fetched.failure);
             for (position, outcome) in request.series.iter().zip(&fetched.outcomes) {
@@ -271,7 +271,7 @@ async fn poll(case: &Case, tables: usize, minutes: i64) -> Spent {
             });
             assert!(request.encoded_len() > 0);
             drop(request);
-            tracks.acknowledge(&settled, now);
+            tracks.acknowledge(&settled);
         }
         if counts {
             spent.plan += times[1] - times[0];
@@ -324,7 +324,7 @@ fn memory(tables: usize) -> (usize, f64) {
             if settled.is_empty() {
                 break;
             }
-            tracks.acknowledge(&settled, now);
+            tracks.acknowledge(&settled);
         }
     }
     let after = resident_mib();

@@ -105,6 +105,12 @@ impl Choice {
     pub fn take(&self, name: &str) -> bool {
         any_matches(&self.include, name) && !any_matches(&self.exclude, name)
     }
+
+    /// Whether somebody asks for this name, and not only for everything.
+    pub fn names(&self, name: &str) -> bool {
+        let named: Vec<String> = self.include.iter().filter(|glob| *glob != "*").cloned().collect();
+        any_matches(&named, name) && !any_matches(&self.exclude, name)
+    }
 }
 
 /// `backfill`.

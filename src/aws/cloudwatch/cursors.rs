@@ -3,11 +3,12 @@
 //!
 //! A chunk is `version, saved_at, entries`; an entry is the series' identity, its cursor, its gaps, its running sum where
 //! output is cumulative, and a hash of every emitted minute that may still change. All numbers are little-endian.
-//! Whatever cannot be read is as if it were not there.
+//! Beside them stands how late the values of each namespace are. Whatever cannot be read is as if it were not there.
 
 use std::collections::HashMap;
 
 use super::history::{Saved, Tail};
+use super::lag::Lag;
 use super::tracks::{Kept, Running};
 use crate::component::{StateChange, StateError, StateStore};
 
@@ -26,7 +27,12 @@ pub struct Cursors {
     prefix: Vec<u8>,
     /// A hash of what each chunk holds on the disk.
     written: HashMap<u8, u64>,
+    /// When the lags were written last, unix seconds.
+    lags_written: i64,
 }
+
+/// Lags are written no more often: they are learned over a day.
+const LAGS_EVERY_S: i64 = 900;
 
 /// What an earlier process kept.
 #[derive(Debug, Default)]
@@ -36,6 +42,8 @@ pub struct Restored {
     pub saved_at: i64,
     /// Since when the receiver has been reading here, unix seconds.
     pub start: i64,
+    /// How late values are, by namespace.
+    pub lags: Vec<(String, Lag)>,
 }
 
 impl Cursors {
@@ -43,7 +51,29 @@ impl Cursors {
         Self {
             prefix: format!("{receiver}\0{account}\0{region}\0").into_bytes(),
             written: HashMap::new(),
+            lags_written: 0,
         }
+    }
+
+    fn lag_key(&self, namespace: &str) -> Vec<u8> {
+        let mut key = self.key(LAG);
+        key.extend_from_slice(namespace.as_bytes());
+        key
+    }
+
+    /// The changes that keep how late values are; none where that was done lately, unless it is the `last` chance.
+    pub fn lag_changes<'a>(
+        &mut self,
+        lags: impl Iterator<Item = (&'a str, &'a Lag)>,
+        now: i64,
+        last: bool,
+    ) -> Vec<StateChange> {
+        if !last && now - self.lags_written < LAGS_EVERY_S {
+            return Vec::new();
+        }
+        self.lags_written = now;
+        lags.map(|(namespace, lag)| StateChange::put(SPACE, self.lag_key(namespace), lag.to_bytes()))
+            .collect()
     }
 
     fn key(&self, chunk: u8) -> Vec<u8> {
@@ -69,6 +99,10 @@ impl Cursors {
             {
                 restored.saved_at = restored.saved_at.min(saved_at);
                 restored.series.extend(entries);
+            }
+            let namespace = chunk.and_then(|rest| std::str::from_utf8(rest.strip_prefix(&[LAG])?).ok());
+            if let Some((namespace, lag)) = namespace.zip(Lag::from_bytes(value)) {
+                restored.lags.push((namespace.to_owned(), lag));
             }
             true
         })?;
@@ -113,6 +147,7 @@ impl Cursors {
 
     /// Forgets what is there.
     pub fn clear(&self) -> Vec<StateChange> {
+        // How late values are stays true.
         let numbers = (0..CHUNKS as u8).chain([START]);
         numbers
             .map(|number| StateChange::remove(SPACE, self.key(number)))
@@ -120,6 +155,8 @@ impl Cursors {
     }
 }
 
+/// The key behind the chunks that begins the keys of lags.
+const LAG: u8 = 254;
 /// The key behind the chunks that says since when the receiver reads.
 const START: u8 = 255;
 
@@ -266,6 +303,23 @@ mod tests {
                 .unwrap()
                 .is_none()
         );
+    }
+
+    #[test]
+    fn how_late_values_are_is_kept_now_and_then() {
+        let store = MemoryState::default();
+        let mut cursors = Cursors::new("dynamodb", "1", "eu");
+        let mut lag = Lag::default();
+        lag.record(90, 10_000);
+        let lags = || [("AWS/DynamoDB", &lag)].into_iter();
+        store.commit(cursors.lag_changes(lags(), 10_000, false)).unwrap();
+        assert!(cursors.lag_changes(lags(), 10_060, false).is_empty());
+        assert_eq!(cursors.lag_changes(lags(), 10_060, true).len(), 1);
+        let series = [(3u64, kept(240))].into_iter();
+        store.commit(cursors.changes(series, 50, 10_060)).unwrap();
+        let restored = cursors.load(&store).unwrap().unwrap();
+        assert_eq!(restored.lags, [("AWS/DynamoDB".to_owned(), lag)]);
+        assert_eq!(restored.series.len(), 1);
     }
 
     #[test]

@@ -6,14 +6,14 @@ use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricDataRe
 
 use super::history::Answer;
 use super::plan::Request;
-use super::want::Want;
+use super::want::{Stat, Want};
 use crate::aws::{Calls, Failure};
 
 /// Pages of one request; more than this is an answer gone wrong.
 const MAX_PAGES: usize = 1_000;
 
 /// What AWS said of one id.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 struct Said {
     /// In the order they came.
     points: Vec<(i64, f64)>,
@@ -43,6 +43,25 @@ pub struct Fetched {
     pub units: u64,
     /// Why not all pages came; those that came count.
     pub failure: Option<Failure>,
+    /// What was said of the series that several receivers asked for together: its place in the request, and that.
+    pub shared: Vec<(usize, Columns)>,
+}
+
+/// What was said of each statistic of a series.
+#[derive(Debug)]
+pub struct Columns(Vec<Said>);
+
+impl Columns {
+    /// What is known of these statistics; `asked`: those that were asked for. A statistic that the series does not have
+    /// takes nothing from the others.
+    pub fn of(&self, asked: &[Stat], wanted: &[Stat]) -> Outcome {
+        let place = |stat: &Stat| asked.iter().position(|have| have == stat);
+        let said = wanted.iter().map(|stat| self.0.get(place(stat)?).cloned());
+        match said.collect::<Option<Vec<Said>>>() {
+            Some(mut own) => outcome(&mut own),
+            None => Outcome::Nothing,
+        }
+    }
 }
 
 /// How AWS is asked: the client, and the calls it goes through.
@@ -52,19 +71,19 @@ pub struct Line<'a> {
     pub calls: &'a Calls,
 }
 
-/// Asks for one request.
-pub async fn fetch(line: Line<'_>, request: &Request, wants: &[Want]) -> Fetched {
-    let mut fetched = fetch_pages(line, request, wants).await;
+/// Asks for one request. `shared`: places in it of which every statistic is to be told apart.
+pub async fn fetch(line: Line<'_>, request: &Request, wants: &[Want], shared: &[usize]) -> Fetched {
+    let mut fetched = fetch_pages(line, request, wants, shared).await;
     if fetched.failure == Some(Failure::InvalidToken) {
         // The pages took too long: once more from the beginning.
         let units = fetched.units;
-        fetched = fetch_pages(line, request, wants).await;
+        fetched = fetch_pages(line, request, wants, shared).await;
         fetched.units += units;
     }
     fetched
 }
 
-async fn fetch_pages(line: Line<'_>, request: &Request, wants: &[Want]) -> Fetched {
+async fn fetch_pages(line: Line<'_>, request: &Request, wants: &[Want], shared: &[usize]) -> Fetched {
     let mut queries = Some(queries(request.period, wants));
     let units_per_call: u64 = wants.iter().map(Want::units).sum();
     let mut fetched = Fetched::default();
@@ -102,6 +121,10 @@ async fn fetch_pages(line: Line<'_>, request: &Request, wants: &[Want]) -> Fetch
         }
     }
     fetched.partial = said.ids.iter().filter(|said| said.partial).count() as u64;
+    fetched.shared = shared
+        .iter()
+        .filter_map(|place| Some((*place, said.columns(*place)?)))
+        .collect();
     fetched.outcomes = said.sort_out(wants);
     fetched
 }
@@ -154,6 +177,12 @@ impl Answers {
         let start = *self.starts.get(place)?;
         let end = self.starts.get(place + 1).copied().unwrap_or(self.ids.len());
         self.ids.get_mut(start..end)?.get_mut(statistic)
+    }
+
+    fn columns(&self, place: usize) -> Option<Columns> {
+        let start = *self.starts.get(place)?;
+        let end = self.starts.get(place + 1).copied().unwrap_or(self.ids.len());
+        Some(Columns(self.ids.get(start..end)?.to_vec()))
     }
 
     /// What is known of each series.

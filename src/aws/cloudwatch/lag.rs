@@ -12,8 +12,11 @@ const ENOUGH: u64 = 1_000;
 /// One value in a thousand may be later than what is claimed.
 const QUANTILE: f64 = 0.999;
 
+/// Of the bytes.
+const VERSION: u8 = 1;
+
 /// The ages of one namespace.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Lag {
     hours: Vec<[u32; STEPS]>,
     /// Which hour each slot stands for.
@@ -43,6 +46,40 @@ impl Lag {
         *count = count.saturating_add(1);
     }
 
+    /// For the state store: of each hour its number, how many steps of it were seen, and of each which and how often.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![VERSION];
+        for (counts, stamp) in self.hours.iter().zip(&self.stamps) {
+            let seen: Vec<(u16, u32)> = (0u16..).zip(counts.iter().copied()).filter(|(_, n)| *n > 0).collect();
+            if seen.is_empty() {
+                continue;
+            }
+            bytes.extend_from_slice(&stamp.to_le_bytes());
+            bytes.extend_from_slice(&(seen.len() as u16).to_le_bytes());
+            for (step, count) in seen {
+                bytes.extend_from_slice(&step.to_le_bytes());
+                bytes.extend_from_slice(&count.to_le_bytes());
+            }
+        }
+        bytes
+    }
+
+    /// What [`Self::to_bytes`] gave; whatever cannot be read is as if nothing had been learned.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut lag = Self::default();
+        let mut rest = bytes.strip_prefix(&[VERSION])?;
+        while !rest.is_empty() {
+            let stamp = i64::from_le_bytes(take(&mut rest)?);
+            let slot = stamp.rem_euclid(HOURS as i64) as usize;
+            lag.stamps[slot] = stamp;
+            for _ in 0..u16::from_le_bytes(take(&mut rest)?) {
+                let step = usize::from(u16::from_le_bytes(take(&mut rest)?));
+                *lag.hours[slot].get_mut(step)? = u32::from_le_bytes(take(&mut rest)?);
+            }
+        }
+        Some(lag)
+    }
+
     /// The age in seconds after which hardly anything changes; `None` until enough was seen.
     pub fn learned(&self, now: i64) -> Option<i64> {
         let oldest = now.div_euclid(3600) - HOURS as i64;
@@ -68,6 +105,12 @@ impl Lag {
         }
         None
     }
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, rest) = bytes.split_first_chunk::<N>()?;
+    *bytes = rest;
+    Some(*head)
 }
 
 /// The age that settles a value of this period: what was learned, but neither below two periods nor above `max_late`.
@@ -97,5 +140,25 @@ mod tests {
         assert_eq!(clamped(Some(900), 60, 600), 600);
         assert_eq!(clamped(Some(90), 3600, 600), 600);
         assert_eq!(clamped(None, 60, 600), 600);
+    }
+
+    #[test]
+    fn what_was_learned_outlives_the_process_and_damage_is_as_nothing() {
+        let mut lag = Lag::default();
+        for n in 0..3_000 {
+            lag.record(n % 200, 3_600 * (n / 1_000));
+        }
+        let bytes = lag.to_bytes();
+        let again = Lag::from_bytes(&bytes).unwrap();
+        assert_eq!(again, lag);
+        assert_eq!(again.learned(7_200), lag.learned(7_200));
+        for end in 0..bytes.len() {
+            // Cut between two hours it is a shorter history.
+            let read = Lag::from_bytes(&bytes[..end]);
+            assert!(read.is_none_or(|read| read != lag));
+        }
+        let mut wrong = bytes.clone();
+        wrong[11..13].fill(0xff);
+        assert!(Lag::from_bytes(&wrong).is_none(), "no such step");
     }
 }

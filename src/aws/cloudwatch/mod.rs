@@ -6,6 +6,7 @@ pub mod config;
 mod cursors;
 pub mod derived;
 pub mod engine;
+mod exchange;
 pub mod fetch;
 pub mod history;
 mod lag;

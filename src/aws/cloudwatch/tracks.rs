@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::bill::{Api, Pace, Schedule, Supposed, Survey, fits_statistics};
+use super::exchange::Gift;
 use super::history::{Answer, Changes, Heard, History, Rules, Saved, Why};
 use super::lag::{Lag, clamped};
 use super::plan::Ask;
@@ -98,6 +99,8 @@ pub struct Tracks {
     /// Before it nothing is known of what an earlier process emitted.
     known_from: i64,
     lags: BTreeMap<Name, Lag>,
+    /// What the lags say, as of the last round: they are sums over a day.
+    learned: BTreeMap<Name, i64>,
     heartbeats: HashMap<Name, Beat>,
     cumulative: bool,
     pub schedule: Schedule,
@@ -126,6 +129,7 @@ impl Tracks {
             unwanted: HashMap::new(),
             known_from: i64::MAX,
             lags: BTreeMap::new(),
+            learned: BTreeMap::new(),
             heartbeats: HashMap::new(),
             cumulative,
             schedule: Schedule::default(),
@@ -152,8 +156,28 @@ impl Tracks {
             .collect();
     }
 
-    fn rules(&self, want: &Want, now: i64) -> Rules {
-        let learned = self.lags.get(&want.shape.namespace).and_then(|lag| lag.learned(now));
+    /// How late values are, by namespace.
+    pub fn lags(&self) -> impl Iterator<Item = (&str, &Lag)> {
+        self.lags.iter().map(|(namespace, lag)| (&**namespace, lag))
+    }
+
+    /// Takes what an earlier process learned of how late values are.
+    pub fn restore_lags(&mut self, lags: Vec<(String, Lag)>) {
+        self.lags = lags
+            .into_iter()
+            .map(|(namespace, lag)| (namespace.into(), lag))
+            .collect();
+    }
+
+    fn learn(&mut self, now: i64) {
+        let lags = self.lags.iter();
+        self.learned = lags
+            .filter_map(|(namespace, lag)| Some((Arc::clone(namespace), lag.learned(now)?)))
+            .collect();
+    }
+
+    fn rules(&self, want: &Want) -> Rules {
+        let learned = self.learned.get(&want.shape.namespace).copied();
         Rules {
             max_late: self.judging.max_late,
             lag: clamped(learned, want.shape.period, self.judging.max_late),
@@ -200,6 +224,24 @@ impl Tracks {
             // Two series with one hash: the second stands behind the first.
             key = key.wrapping_add(1);
         }
+    }
+
+    /// Takes an answer that somebody else asked for, if it is what would have been asked here. `None`: it is not.
+    pub fn accept(&mut self, gift: &Gift) -> Option<Changes> {
+        let want = Want {
+            shape: Arc::clone(&gift.shape),
+            dimensions: Arc::clone(&gift.dimensions),
+            resource: Arc::clone(&gift.shape.metric),
+            exists_from: 0,
+        };
+        let position = self.position_of(&want).ok()?;
+        let track = self.tracks.get(position)?;
+        let needed = track.history.ask_from(gift.asked_at, self.judging.max_late);
+        let newer = track.history.polled().is_none_or(|polled| polled < gift.asked_at);
+        let same = track.want.shape.statistics == gift.shape.statistics && track.want.shape.period == gift.shape.period;
+        // An answer that does not reach back far enough would leave a hole.
+        (same && newer && gift.window.0 <= needed)
+            .then(|| self.take(position, &gift.answer, gift.window, gift.asked_at))
     }
 
     /// Replaces what is wanted. What is no longer wanted is polled until its last values have come.
@@ -431,6 +473,7 @@ impl Tracks {
     /// Every series whose time has come, and from where to ask. A gap too long for one window is set aside; the second
     /// number is how many minutes lie in new gaps.
     pub fn due(&mut self, now: i64, in_order: bool) -> (Vec<Ask>, u64) {
+        self.learn(now);
         let mut asks = Vec::new();
         let mut aside = 0;
         for (position, track) in self.tracks.iter_mut().enumerate() {
@@ -455,7 +498,7 @@ impl Tracks {
 
     /// Takes a complete answer for the minutes of the window, asked for at `asked_at`.
     pub fn take(&mut self, position: usize, answer: &Answer, window: (i64, i64), asked_at: i64) -> Changes {
-        let Some(rules) = self.tracks.get(position).map(|track| self.rules(&track.want, asked_at)) else {
+        let Some(rules) = self.tracks.get(position).map(|track| self.rules(&track.want)) else {
             return Changes::default();
         };
         let Some(track) = self.tracks.get_mut(position) else {
@@ -492,7 +535,7 @@ impl Tracks {
     /// Settles what can be settled of a series.
     pub fn decide(&mut self, position: usize, now: i64) {
         let Some(track) = self.tracks.get(position) else { return };
-        let rules = self.rules(&track.want, now);
+        let rules = self.rules(&track.want);
         let heartbeat = self.heartbeats.get(&track.want.resource).and_then(|beat| beat.newest);
         let Some(track) = self.tracks.get_mut(position) else {
             return;
@@ -510,6 +553,41 @@ impl Tracks {
             && let Some(beat) = self.heartbeats.get_mut(&track.want.resource)
         {
             beat.newest = beat.newest.max(track.history.newest_settled());
+        }
+    }
+
+    /// Where every sentinel of a table has settled at 0, its causes and throttled requests are 0 without being asked:
+    /// those that are filled with zeros go out with the sentinels and not an hour later. A value that comes all the same is
+    /// a revision.
+    pub fn imply_zeros(&mut self) {
+        let silent = |track: &Track| track.want.shape.fill && track.pace.explains_trouble() && track.leaving.is_none();
+        if !self.tracks.iter().any(silent) {
+            return;
+        }
+        // Of each resource: until when its sentinels are settled, and the newest that was not 0.
+        let mut known: HashMap<Name, (i64, i64)> = HashMap::new();
+        for track in self
+            .tracks
+            .iter()
+            .filter(|track| track.want.shape.class == Class::Sentinel)
+        {
+            let until = track.history.polled().map_or(0, |_| track.history.cursor());
+            let entry = known.entry(Arc::clone(&track.want.resource)).or_insert((i64::MAX, 0));
+            entry.0 = entry.0.min(until);
+            entry.1 = entry.1.max(track.history.nonzero().unwrap_or(0));
+        }
+        for (position, track) in self.tracks.iter_mut().enumerate() {
+            let Some((until, troubled)) = known.get(&track.want.resource).filter(|_| silent(track)) else {
+                continue;
+            };
+            // In trouble they are asked every minute; and before the first answer nothing is known of them.
+            if *troubled >= track.history.cursor() || track.history.polled().is_none() {
+                continue;
+            }
+            if track.history.imply_zeros(&track.want, *until) && !track.listed {
+                track.listed = true;
+                self.ready.push(position as u32);
+            }
         }
     }
 
@@ -565,7 +643,7 @@ impl Tracks {
     }
 
     /// The points were taken over by the pipeline (or given up for good): the cursors move.
-    pub fn acknowledge(&mut self, points: &[Settled], now: i64) {
+    pub fn acknowledge(&mut self, points: &[Settled]) {
         let mut last = None;
         for point in points {
             let Ok(position) = self.position_of(&point.want) else {
@@ -578,11 +656,11 @@ impl Tracks {
                 }
             }
             if let Some(before) = last.replace(position).filter(|before| *before != position) {
-                self.settle_down(before, now);
+                self.settle_down(before);
             }
         }
         if let Some(last) = last {
-            self.settle_down(last, now);
+            self.settle_down(last);
         }
         // They were taken from the end.
         while let Some(position) = self.ready.last() {
@@ -596,9 +674,9 @@ impl Tracks {
         }
     }
 
-    fn settle_down(&mut self, position: usize, now: i64) {
+    fn settle_down(&mut self, position: usize) {
         let Some(track) = self.tracks.get(position) else { return };
-        let rules = self.rules(&track.want, now);
+        let rules = self.rules(&track.want);
         if let Some(track) = self.tracks.get_mut(position) {
             track.history.advance(track.want.shape.period, rules);
         }

@@ -62,7 +62,11 @@ struct Aws {
     child: Child,
     address: SocketAddr,
     control: tokio::io::BufStream<TcpStream>,
+    asked: Instant,
 }
+
+/// The simulator closes connections that nobody used for a while; a round may take longer.
+const FRESH: Duration = Duration::from_secs(3);
 
 impl Aws {
     async fn start(tables: usize) -> Result<Self> {
@@ -83,6 +87,7 @@ impl Aws {
             child,
             address,
             control,
+            asked: Instant::now(),
         })
     }
 
@@ -92,6 +97,9 @@ impl Aws {
             "POST /_sim/{command} HTTP/1.1\r\nhost: sim\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
+        if self.asked.elapsed() > FRESH {
+            self.control = tokio::io::BufStream::new(TcpStream::connect(self.address).await?);
+        }
         self.control.write_all(head.as_bytes()).await?;
         self.control.flush().await?;
         let mut length = 0;
@@ -109,6 +117,7 @@ impl Aws {
         }
         let mut body = vec![0; length];
         self.control.read_exact(&mut body).await?;
+        self.asked = Instant::now();
         Ok(serde_json::from_slice(&body)?)
     }
 

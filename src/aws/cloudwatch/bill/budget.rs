@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Deserialize;
 
-use super::cost::{FREE_REQUESTS, Month, Spend, usd};
-use super::source::free_per_hour;
+use super::cost::{Month, Spend, USD_PER_UNIT, Used};
+use super::free::FreePart;
 
 /// `budget`.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
@@ -92,10 +92,9 @@ pub struct Decision {
 
 struct Books {
     budget: Budget,
-    /// Free requests a month.
-    free: u64,
     spend: Spend,
-    rates: BTreeMap<String, Rates>,
+    /// Billed an hour at each level, by shard.
+    rates: BTreeMap<String, [f64; Level::ALL.len()]>,
     level: Level,
     exhausted: bool,
     warned: Option<Month>,
@@ -104,21 +103,31 @@ struct Books {
 /// The books of one receiver over all its accounts and regions.
 pub struct Ledger(Mutex<Books>);
 
-/// The ledgers of the process, by receiver: they outlive a reload. Kept in the [commons](crate::component::Commons).
+/// The ledgers of the process, by receiver, and the free requests, by account: they outlive a reload. Kept in the
+/// [commons](crate::component::Commons).
 #[derive(Default)]
-pub struct Ledgers(Mutex<BTreeMap<String, Arc<Ledger>>>);
+pub struct Ledgers {
+    ledgers: Mutex<BTreeMap<String, Arc<Ledger>>>,
+    free: Mutex<BTreeMap<String, Arc<FreePart>>>,
+}
 
 impl Ledgers {
     /// The ledger of a receiver; a new one has no limit.
     pub fn of(&self, receiver: &str) -> Arc<Ledger> {
-        let mut ledgers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ledgers = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(ledgers.entry(receiver.to_owned()).or_default())
+    }
+
+    /// The free requests of an account.
+    pub fn free_of(&self, account: &str) -> Arc<FreePart> {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(free.entry(account.to_owned()).or_default())
     }
 }
 
 impl Default for Ledger {
     fn default() -> Self {
-        Self::new(Budget::default(), FREE_REQUESTS, None)
+        Self::new(Budget::default(), None)
     }
 }
 
@@ -127,10 +136,9 @@ const UNDO_BELOW: f64 = 0.9;
 
 impl Ledger {
     /// With what an earlier run had spent, as [`Self::to_bytes`] gave it; other bytes count as nothing.
-    pub fn new(budget: Budget, free: u64, saved: Option<&[u8]>) -> Self {
+    pub fn new(budget: Budget, saved: Option<&[u8]>) -> Self {
         let ledger = Self(Mutex::new(Books {
             budget,
-            free,
             spend: Spend::default(),
             rates: BTreeMap::new(),
             level: Level::None,
@@ -151,10 +159,8 @@ impl Ledger {
     }
 
     /// Other limits, the same books.
-    pub fn set(&self, budget: Budget, free: u64) {
-        let mut books = self.books();
-        books.budget = budget;
-        books.free = free;
+    pub fn set(&self, budget: Budget) {
+        self.books().budget = budget;
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -167,8 +173,18 @@ impl Ledger {
     }
 
     /// Books what was sent at `now`.
-    pub fn charge(&self, now: i64, units: u64, requests: u64) {
-        self.books().spend.add(now, units, requests);
+    pub fn charge(&self, now: i64, used: Used) {
+        self.books().spend.add(now, used);
+    }
+
+    /// The demotions of the last decision.
+    pub fn level(&self) -> Level {
+        self.books().level
+    }
+
+    /// Whether a hard budget was spent at the last decision.
+    pub fn is_exhausted(&self) -> bool {
+        self.books().exhausted
     }
 
     /// Used this month.
@@ -183,19 +199,10 @@ impl Ledger {
         self.books().budget.usd_per_month
     }
 
-    /// Free requests an hour that a shard may plan with: what the others leave.
-    pub fn free_room(&self, shard: &str, now: i64) -> f64 {
-        let mut books = self.books();
-        books.spend.roll(now);
-        let hours = books.spend.month.hours_left(now);
-        let others = books.rates.iter().filter(|(name, _)| *name != shard);
-        let planned: f64 = others.map(|(_, rates)| rates[books.level as usize].1).sum();
-        free_per_hour(books.free, books.spend.requests, hours) - planned
-    }
-
-    /// What one shard would use from now on.
-    pub fn plan(&self, shard: &str, rates: Rates) {
-        self.books().rates.insert(shard.to_owned(), rates);
+    /// What one shard would use from now on; `room`: how many of its requests an hour are free.
+    pub fn plan(&self, shard: &str, rates: Rates, room: f64) {
+        let billed = rates.map(|(units, requests)| units + (requests - room.max(0.0)).max(0.0));
+        self.books().rates.insert(shard.to_owned(), billed);
     }
 
     /// A shard that polls no more.
@@ -209,7 +216,7 @@ impl Ledger {
         let budget = books.budget;
         let limit = budget.usd_per_month;
         books.spend.roll(now);
-        let spent = books.spend.usd(books.free);
+        let spent = books.spend.usd();
         let mut next = books.level;
         let mut exhausted = false;
         if limit > 0.0 {
@@ -249,12 +256,7 @@ impl Books {
     /// USD at the end of the month with this level from now on.
     fn forecast(&self, level: Level, now: i64) -> f64 {
         let hours = self.spend.month.hours_left(now);
-        let (mut units, mut requests) = (self.spend.units as f64, self.spend.requests as f64);
-        for rates in self.rates.values() {
-            let (more_units, more_requests) = rates[level as usize];
-            units += more_units * hours;
-            requests += more_requests * hours;
-        }
-        usd(units, requests, self.free as f64)
+        let planned: f64 = self.rates.values().map(|billed| billed[level as usize]).sum();
+        self.spend.usd() + USD_PER_UNIT * planned * hours
     }
 }

@@ -47,6 +47,17 @@ impl Month {
     }
 }
 
+/// What was sent at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Metrics that GetMetricData was asked for, and reports of insight rules.
+    pub units: u64,
+    /// Requests of the APIs with a free part.
+    pub requests: u64,
+    /// How many of these were beyond it.
+    pub paid: u64,
+}
+
 /// What was used in a month.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spend {
@@ -55,14 +66,18 @@ pub struct Spend {
     pub units: u64,
     /// Requests of the APIs with a free part: GetMetricStatistics, ListMetrics.
     pub requests: u64,
+    /// Of the requests those beyond the free part of their account.
+    #[serde(default)]
+    pub paid: u64,
 }
 
 impl Spend {
     /// Adds what was sent at `now`; a new month begins with nothing.
-    pub fn add(&mut self, now: i64, units: u64, requests: u64) {
+    pub fn add(&mut self, now: i64, used: Used) {
         self.roll(now);
-        self.units += units;
-        self.requests += requests;
+        self.units += used.units;
+        self.requests += used.requests;
+        self.paid += used.paid;
     }
 
     /// Begins the month of `now`, if that is a later one.
@@ -76,7 +91,7 @@ impl Spend {
     }
 
     /// Month to date.
-    pub fn usd(&self, free: u64) -> f64 {
-        usd(self.units as f64, self.requests as f64, free as f64)
+    pub fn usd(&self) -> f64 {
+        USD_PER_UNIT * (self.units + self.paid) as f64
     }
 }

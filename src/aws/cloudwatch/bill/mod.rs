@@ -5,6 +5,7 @@
 
 mod budget;
 mod cost;
+mod free;
 mod schedule;
 mod settings;
 mod source;
@@ -14,7 +15,8 @@ mod tiers;
 mod tests;
 
 pub use budget::{Budget, Decision, Ledger, Ledgers, Level, Rates};
-pub use cost::{FREE_REQUESTS, MONTH_HOURS, Month, Spend, USD_PER_UNIT, usd};
+pub use cost::{FREE_REQUESTS, MONTH_HOURS, Month, Spend, USD_PER_UNIT, Used, usd};
+pub use free::FreePart;
 pub use schedule::{ClassCost, Mode, Pace, Rhythm, Schedule, Supposed, Survey, Tier};
 pub use settings::Polling;
 pub use source::{Api, fits_statistics, free_per_hour};

@@ -123,6 +123,11 @@ impl Pace {
         self.class
     }
 
+    /// Whether it says why a resource is in trouble.
+    pub fn explains_trouble(&self) -> bool {
+        self.role.explains_trouble()
+    }
+
     /// By its own points alone.
     fn activity(&self, now: i64) -> Activity {
         let since = |minute: u32| now - i64::from(minute) * MINUTE - i64::from(self.period);

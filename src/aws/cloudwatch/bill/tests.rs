@@ -358,6 +358,14 @@ fn a_resource_that_is_gone_leaves_its_place() {
     assert_eq!(schedule.places(), 1);
 }
 
+fn used(units: u64, paid: u64) -> Used {
+    Used {
+        units,
+        requests: 1_000,
+        paid,
+    }
+}
+
 fn rates(per_hour: [f64; 7]) -> [(f64, f64); 7] {
     per_hour.map(|units| (units, 0.0))
 }
@@ -370,21 +378,21 @@ fn the_budget_demotes_as_far_as_it_must_and_undoes_it_below_ninety_percent() {
         usd_per_month: 10.0,
         ..Budget::default()
     };
-    let ledger = Ledger::new(budget, 0, None);
+    let ledger = Ledger::new(budget, None);
     let per_hour = |usd: f64| usd / USD_PER_UNIT / hours;
     let usds = [20.0, 18.0, 15.0, 12.0, 9.8, 5.0, 2.0];
-    ledger.plan("a", rates(usds.map(per_hour)));
+    ledger.plan("a", rates(usds.map(per_hour)), 0.0);
     let decision = ledger.decide(month.start);
     assert_eq!((decision.level, decision.changed_level), (Level::CoreIdleSlow, true));
     assert!((decision.forecast - 9.8).abs() < 0.01);
     // Less is wanted: 9.5 would fit, but not below 90 %.
-    ledger.plan("a", rates([15.0, 14.0, 13.0, 9.5, 9.4, 5.0, 2.0].map(per_hour)));
+    ledger.plan("a", rates([15.0, 14.0, 13.0, 9.5, 9.4, 5.0, 2.0].map(per_hour)), 0.0);
     assert_eq!(ledger.decide(month.start).level, Level::CoreIdleSlow);
-    ledger.plan("a", rates([8.9; 7].map(per_hour)));
+    ledger.plan("a", rates([8.9; 7].map(per_hour)), 0.0);
     let decision = ledger.decide(month.start);
     assert_eq!((decision.level, decision.changed_level), (Level::None, true));
     // A second region counts as well, until it leaves.
-    ledger.plan("b", rates([8.9; 7].map(per_hour)));
+    ledger.plan("b", rates([8.9; 7].map(per_hour)), 0.0);
     assert_eq!(ledger.decide(month.start).level, Level::SentinelSlow);
     ledger.leave("b");
     assert_eq!(ledger.decide(month.start).level, Level::None);
@@ -398,29 +406,29 @@ fn a_hard_budget_ends_billed_calls_until_the_next_month_also_after_a_restart() {
         warn_at: 0.5,
     };
     let month = Month::of(NOW);
-    let ledger = Ledger::new(budget, 1_000, None);
-    ledger.charge(month.start, 40_000, 1_000);
+    let ledger = Ledger::new(budget, None);
+    ledger.charge(month.start, used(40_000, 0));
     assert!(!ledger.decide(month.start).warn);
-    ledger.charge(month.start, 20_000, 1_000);
+    ledger.charge(month.start, used(20_000, 1_000));
     let decision = ledger.decide(month.start);
     assert!(decision.warn && !decision.exhausted);
     assert!((decision.spent - 0.61).abs() < 1e-9, "{}", decision.spent);
     assert!(!ledger.decide(month.start).warn, "said once a month");
-    ledger.charge(month.start, 50_000, 0);
+    ledger.charge(month.start, used(50_000, 0));
     assert!(ledger.decide(month.start + 60).exhausted);
-    let again = Ledger::new(budget, 1_000, Some(&ledger.to_bytes()));
+    let again = Ledger::new(budget, Some(&ledger.to_bytes()));
     assert!(again.decide(month.start + 120).exhausted);
     let decision = again.decide(month.end);
     assert!(!decision.exhausted && decision.changed_exhausted);
     assert_eq!(decision.spent, 0.0);
-    assert_eq!(Ledger::new(budget, 0, Some(b"rubbish")).decide(month.start).spent, 0.0);
+    assert_eq!(Ledger::new(budget, Some(b"rubbish")).decide(month.start).spent, 0.0);
 }
 
 #[test]
 fn without_a_limit_nothing_is_demoted() {
     let ledger = Ledger::default();
-    ledger.plan("a", rates([1e9; 7]));
-    ledger.charge(NOW, 1_000_000_000, 0);
+    ledger.plan("a", rates([1e9; 7]), 0.0);
+    ledger.charge(NOW, used(1_000_000_000, 0));
     let decision = ledger.decide(NOW);
     assert_eq!((decision.level, decision.exhausted), (Level::None, false));
 }

@@ -1,10 +1,10 @@
 //! What polling costs: counted when it is sent, held against the budget, kept over restarts.
 
 use super::{Desk, Shard};
-use crate::aws::cloudwatch::bill::{Api, Decision, Level};
+use crate::aws::cloudwatch::bill::{Api, Decision, Level, Used};
 use crate::component::{Counter, StateChange, with_state};
 
-/// The space in the state: spend of the month, by receiver.
+/// The space in the state: spend of the month, by receiver; free requests, by `account/<id>`.
 const SPACE: &str = "cloudwatch.spend";
 /// Series are counted anew after so many seconds: activity changes by the hour.
 const SURVEY_S: i64 = 300;
@@ -18,8 +18,8 @@ pub(super) struct Purse {
     first: u64,
     began: i64,
     surveyed: Option<i64>,
-    /// What the shard is called in the ledger.
-    name: String,
+    /// What the shard is called in the ledgers.
+    pub name: String,
     /// The budget is spent, and it is a hard one.
     pub exhausted: bool,
 }
@@ -41,7 +41,7 @@ impl Purse {
             first,
             began: desk.access.now(),
             surveyed: None,
-            name: format!("{}/{}", desk.account, desk.region),
+            name: format!("{}/{}/{}", desk.context.id, desk.account, desk.region),
             exhausted: false,
         }
     }
@@ -53,15 +53,25 @@ impl Purse {
     }
 }
 
+fn free_key(account: &str) -> String {
+    format!("account/{account}")
+}
+
 impl Shard {
     /// Goes on from what an earlier process had spent this month.
     pub(super) async fn open_ledger(&mut self) {
         let polling = &self.settings().polling;
-        self.ledger.set(polling.budget, polling.free_requests);
+        self.ledger.set(polling.budget);
         let key = self.context.id.as_str().as_bytes().to_vec();
-        let saved = with_state(&self.context.state, move |state| state.get(SPACE, &key)).await;
-        match saved {
-            Ok(saved) => self.ledger.restore(saved.as_deref()),
+        let account = free_key(&self.desk.account);
+        let saved = with_state(&self.context.state, move |state| {
+            Ok((state.get(SPACE, &key)?, state.get(SPACE, account.as_bytes())?))
+        });
+        match saved.await {
+            Ok((spend, free)) => {
+                self.ledger.restore(spend.as_deref());
+                self.free.restore(free.as_deref());
+            }
             Err(error) => {
                 tracing::warn!(receiver = %self.context.id, %error,
                     "what was spent this month cannot be read; the budget counts from now on");
@@ -69,21 +79,30 @@ impl Shard {
         }
     }
 
-    /// The change that keeps what was spent.
-    pub(super) fn spend_to_keep(&self) -> StateChange {
-        StateChange::put(SPACE, self.context.id.as_str(), self.ledger.to_bytes())
+    /// The changes that keep what was spent.
+    pub(super) fn spend_to_keep(&self) -> [StateChange; 2] {
+        [
+            StateChange::put(SPACE, self.context.id.as_str(), self.ledger.to_bytes()),
+            StateChange::put(SPACE, free_key(&self.desk.account), self.free.to_bytes()),
+        ]
     }
 
     /// Books what was sent.
     pub(super) fn charge(&mut self, units: u64, requests: u64) {
         self.counts.bill(units, requests);
-        self.ledger.charge(self.now(), units, requests);
+        self.book(self.now(), units, requests);
+    }
+
+    fn book(&self, now: i64, units: u64, requests: u64) {
+        let paid = self.free.charge(now, requests, self.settings().polling.free_requests);
+        let used = Used { units, requests, paid };
+        self.ledger.charge(now, used);
     }
 
     /// Before a round: what it may cost, and what gives way if it may not.
     pub(super) fn mind_the_budget(&mut self, now: i64) {
         let listed = self.purse.listed.value();
-        self.ledger.charge(now, 0, listed - self.purse.booked);
+        self.book(now, 0, listed - self.purse.booked);
         self.purse.booked = listed;
         if self.purse.surveyed.is_none_or(|at| now - at >= SURVEY_S) {
             self.survey(now);
@@ -96,14 +115,16 @@ impl Shard {
     }
 
     fn survey(&mut self, now: i64) {
-        let source = self.settings().polling.source;
-        let room = self.ledger.free_room(&self.purse.name, now) - self.purse.other_calls(now);
-        self.tracks.choose_free(source, room, now);
+        let (source, free) = (self.settings().polling.source, self.settings().polling.free_requests);
+        let room = self.free.room(&self.purse.name, now, free);
+        self.tracks.choose_free(source, room - self.purse.other_calls(now), now);
         let mut survey = self.tracks.survey(now);
         for (_, requests) in &mut survey.rates {
             *requests += self.purse.other_calls(now);
         }
-        self.ledger.plan(&self.purse.name, survey.rates);
+        let (_, requests) = survey.rates[self.ledger.level() as usize];
+        self.free.plan(&self.purse.name, requests);
+        self.ledger.plan(&self.purse.name, survey.rates, room);
         self.counts.survey(&survey);
         // Before the first answers everything counts as busy: looked at again at once.
         let known = self.tracks.iter().next().is_some() && self.purse.surveyed.is_some();
@@ -116,7 +137,7 @@ impl Shard {
             return true;
         }
         let polling = &self.settings().polling;
-        let free = self.ledger.spend(self.now()).requests < polling.free_requests;
+        let free = self.free.used(self.now()) < polling.free_requests;
         api == Api::Gms && free
     }
 

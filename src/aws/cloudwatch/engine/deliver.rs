@@ -37,8 +37,7 @@ impl Shard {
                 return Ok(());
             }
             self.hand_points(&points).await?;
-            let now = self.now();
-            self.tracks.acknowledge(&points, now);
+            self.tracks.acknowledge(&points);
             self.unsaved = true;
         }
     }

@@ -17,6 +17,7 @@ mod poll;
 mod shard;
 mod sight;
 mod telemetry;
+mod together;
 
 pub use forecast::{Forecast, forecast, usd_per_month};
 use shard::judging;

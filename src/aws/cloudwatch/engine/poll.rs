@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Shard;
 use crate::aws::Failure;
-use crate::aws::cloudwatch::bill::Api;
+use crate::aws::cloudwatch::bill::{Api, fits_statistics};
 use crate::aws::cloudwatch::fetch::{Fetched, Line, Outcome, fetch};
 use crate::aws::cloudwatch::history::Changes;
 use crate::aws::cloudwatch::plan::{Ask, Request, plan};
@@ -40,18 +40,25 @@ impl Shard {
     /// Asks for everything that is due.
     pub(super) async fn poll(&mut self) -> Polled {
         let now = self.now();
+        let given = self.accept_gifts();
         let (asks, aside) = self.tracks.due(now, self.settings().backfill.in_order);
         if aside > 0 {
             self.gap_opened();
         }
+        let asks = self.claim(asks, now);
         let mut polled = Polled {
             asked: asks.len(),
+            changes: given,
             ..Polled::default()
         };
         let answered = asks.iter().map(|ask| ask.series).collect::<Vec<_>>();
         let (free, asks): (Vec<Ask>, Vec<Ask>) = asks.into_iter().partition(|ask| {
             let short = (now - ask.from) / ask.period < single::MAX_POINTS;
-            short && self.tracks.is_free(ask.series)
+            let basic = || {
+                self.asked(ask.series)
+                    .is_some_and(|want| fits_statistics(&want.shape.statistics))
+            };
+            short && self.tracks.is_free(ask.series) && basic()
         });
         let asks = if self.may_ask(Api::Gmd) { asks } else { Vec::new() };
         let mut waiting: VecDeque<Request> = plan(asks, now).into();
@@ -103,6 +110,7 @@ impl Shard {
             // In boxes, here and below: the SDK's futures are large, four of them are most of a test's stack.
             Box::pin(self.poll_free(free, now, &mut polled)).await;
         }
+        self.share_out();
         // A heartbeat may have been answered after those that wait for it.
         let now = self.now();
         for position in answered {
@@ -117,9 +125,7 @@ impl Shard {
     pub(super) async fn ask(&mut self, request: &Request) -> Fetched {
         let mut wants: Vec<Want> = Vec::with_capacity(request.series.len());
         for position in &request.series {
-            if let Some(track) = self.tracks.get(*position) {
-                wants.push(track.want.clone());
-            }
+            wants.extend(self.asked(*position));
         }
         debug_assert_eq!(wants.len(), request.series.len(), "positions stay during a round");
         let queries: usize = wants.iter().map(|want| want.shape.statistics.len()).sum();
@@ -129,7 +135,10 @@ impl Shard {
             client: &self.client,
             calls: &self.get_metric_data,
         };
-        let fetched = fetch(line, request, &wants).await;
+        let shared = self.shared_places(request);
+        let asked_at = self.now();
+        let mut fetched = fetch(line, request, &wants, &shared).await;
+        self.split(request, &mut fetched, asked_at);
         self.charge(fetched.units, 0);
         self.counts.partial(fetched.partial);
         fetched
@@ -149,7 +158,7 @@ impl Shard {
             let ask = |place: usize| {
                 let want = some.get(place).and_then(|ask| {
                     let to = now + (-now).rem_euclid(ask.period);
-                    Some((self.tracks.get(ask.series)?.want.clone(), (ask.from, to)))
+                    Some((self.asked(ask.series)?, (ask.from, to)))
                 });
                 async move {
                     match want {
@@ -166,8 +175,10 @@ impl Shard {
             for (ask, answer) in some.iter().zip([first, second, third, fourth]) {
                 let Some((answer, window)) = answer else { continue };
                 self.charge(0, u64::from(answer.counted));
-                if let Outcome::Complete(points) = &answer.outcome {
-                    let changes = self.tracks.take(ask.series, points, window, asked_at);
+                if let Outcome::Complete(points) = answer.outcome
+                    && let Some(points) = self.split_single(ask.series, points, (window, asked_at))
+                {
+                    let changes = self.tracks.take(ask.series, &points, window, asked_at);
                     polled.changes.late += changes.late;
                     polled.changes.revised += changes.revised;
                     polled.answered += 1;

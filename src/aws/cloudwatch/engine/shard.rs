@@ -10,9 +10,11 @@ use super::backfill::Backfilled;
 use super::budget::Purse;
 use super::poll::Polled;
 use super::telemetry::ShardCounts;
+use super::together::Shares;
 use super::{Blueprint, Desk, Settings, Source, StartFrom};
-use crate::aws::cloudwatch::bill::{Ledger, Ledgers, Schedule};
+use crate::aws::cloudwatch::bill::{FreePart, Ledger, Ledgers, Schedule};
 use crate::aws::cloudwatch::cursors::Cursors;
+use crate::aws::cloudwatch::exchange::{Exchanges, Seat};
 use crate::aws::cloudwatch::tracks::{Judging, Tracks};
 use crate::aws::rate::{Bucket, Limits, Rates};
 use crate::aws::shards::Health;
@@ -48,8 +50,12 @@ pub struct Shard {
     pub(super) source: Box<dyn Source>,
     pub(super) get_metric_statistics: Calls,
     pub(super) ledger: Arc<Ledger>,
+    pub(super) free: Arc<FreePart>,
     pub(super) purse: Purse,
     pub(super) tracks: Tracks,
+    /// Among the shards of other receivers that read the same account and region.
+    pub(super) seat: Seat,
+    pub(super) shares: Shares,
     pub(super) counts: ShardCounts,
     pub(super) received: ReceiverCounts,
     cursors: Cursors,
@@ -65,6 +71,13 @@ pub struct Shard {
     /// When credentials were last read anew because they had expired.
     renewed: Option<i64>,
     told: Option<(String, i64)>,
+}
+
+impl Drop for Shard {
+    fn drop(&mut self) {
+        self.ledger.leave(&self.purse.name);
+        self.free.leave(&self.purse.name);
+    }
 }
 
 /// What a round came to.
@@ -115,6 +128,9 @@ impl Shard {
             (&desk.account, &desk.region),
             settings.resource_kind,
         );
+        let endpoint = desk.access.cloudwatch_endpoint();
+        let exchange = context.commons.get::<Exchanges>();
+        let exchange = exchange.at((&desk.account, &desk.region, endpoint));
         let mut shard = Self {
             client: desk.access.cloudwatch(&desk.sdk),
             get_metric_data: desk.calls("GetMetricData", "cloudwatch:GetMetricData", Limits::GET_METRIC_DATA),
@@ -131,8 +147,11 @@ impl Shard {
                 Limits::GET_METRIC_STATISTICS,
             ),
             ledger: context.commons.get::<Ledgers>().of(context.id.as_str()),
+            free: context.commons.get::<Ledgers>().free_of(&desk.account),
             purse: Purse::new(&desk),
             tracks: tracks(settings, now, None),
+            seat: exchange.sit_down(2 * settings.max_late),
+            shares: Shares::default(),
             counts,
             received: context.instruments.receiver("aws"),
             cursors,
@@ -187,6 +206,7 @@ impl Shard {
                 self.start = restored.start;
                 self.tracks = tracks(&settings, now, Some(restored.start));
                 self.tracks.restore(restored.series, restored.saved_at, now);
+                self.tracks.restore_lags(restored.lags);
             }
             Err(error) => self.state_trouble = Some(error.to_string()),
         }
@@ -206,12 +226,33 @@ impl Shard {
                     Duration::from_secs(u64::try_from(next - self.now()).unwrap_or(0))
                 }
             };
+            self.rest(wait, round.refused.is_some(), &quit).await;
+        }
+        self.unsaved = true;
+        self.keep(true).await;
+    }
+
+    /// Waits for the next round; what other receivers asked for us in the meantime goes out at once.
+    async fn rest(&mut self, wait: Duration, refused: bool, quit: &CancellationToken) {
+        let clock = Arc::clone(&self.context.clock);
+        let bell = Arc::clone(&self.seat.bell);
+        let over = clock.sleep(wait);
+        tokio::pin!(over);
+        loop {
             tokio::select! {
-                () = quit.cancelled() => break,
-                () = self.context.clock.sleep(wait) => {}
+                () = quit.cancelled() => return,
+                () = &mut over => return,
+                // A pipeline that refuses is not offered more before its time.
+                () = bell.notified(), if !refused => {
+                    let changes = self.accept_gifts();
+                    self.counts.changed(changes);
+                    if self.deliver().await.is_err() {
+                        return;
+                    }
+                    self.keep_cursors().await;
+                }
             }
         }
-        self.keep_cursors().await;
     }
 
     /// Discovery, one poll, and everything settled handed on. `None` when told to stop in between.
@@ -229,6 +270,11 @@ impl Shard {
         if refused.is_none() {
             refused = self.deliver().await.err();
         }
+        if refused.is_none() {
+            // What the sentinels said has gone out; what follows from it goes out behind them.
+            self.tracks.imply_zeros();
+            refused = self.deliver().await.err();
+        }
         if refused.is_none() && !failed_altogether(&polled) {
             let back = tokio::select! {
                 () = quit.cancelled() => None,
@@ -243,12 +289,18 @@ impl Shard {
 
     /// One transaction a cycle.
     pub(super) async fn keep_cursors(&mut self) {
+        self.keep(false).await;
+    }
+
+    /// `last`: the receiver stops.
+    async fn keep(&mut self, last: bool) {
         if !std::mem::take(&mut self.unsaved) {
             return;
         }
         let now = self.now();
         let mut changes = self.cursors.changes(self.tracks.keep(), self.start, now);
-        changes.push(self.spend_to_keep());
+        changes.extend(self.spend_to_keep());
+        changes.extend(self.cursors.lag_changes(self.tracks.lags(), now, last));
         let kept = with_state(&self.context.state, move |state| state.commit(changes)).await;
         if let Err(error) = &kept {
             tracing::debug!(receiver = %self.context.id, %error, "cursors could not be kept");
@@ -289,10 +341,13 @@ impl Shard {
         let now = self.now();
         let discovery = self.source.discover(now).await;
         // Also after a failure: what was learned before it counts.
-        if let Some(wants) = self.source.wants() {
+        let wants = self.source.wants();
+        let changed = wants.is_some();
+        if let Some(wants) = wants {
             self.tracks.set_wants(wants, now);
         }
         self.tracks.drop_left(now);
+        self.seat.publish(self.tracks.iter().map(|track| &track.want), changed);
         self.mind_the_budget(now);
         let polled = self.poll().await;
         self.unsaved |= polled.answered > 0;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::poll::Polled;
 use crate::aws::cloudwatch::bill::{Decision, Survey, Tier};
-use crate::aws::cloudwatch::history::Why;
+use crate::aws::cloudwatch::history::{Changes, Why};
 use crate::aws::cloudwatch::tracks::{Settled, Tracks};
 use crate::aws::cloudwatch::want::Class;
 use crate::component::{Counter, Gauge, Histogram, Instruments};
@@ -138,10 +138,15 @@ impl ShardCounts {
         self.exhausted.set(f64::from(u8::from(decision.exhausted)));
     }
 
+    /// Values that came late or changed.
+    pub fn changed(&self, changes: Changes) {
+        self.late.add(changes.late);
+        self.revised.add(changes.revised);
+    }
+
     /// After a round of polling.
     pub fn polled(&mut self, polled: &Polled, tracks: &Tracks) {
-        self.late.add(polled.changes.late);
-        self.revised.add(polled.changes.revised);
+        self.changed(polled.changes);
         self.open.set(tracks.open_minutes() as f64);
     }
 

@@ -138,6 +138,18 @@ impl Answer {
         self.rows.push(Row { at, first });
     }
 
+    /// The same with other columns; `None` where one is none of these.
+    pub fn with_columns(&self, columns: &[usize]) -> Option<Self> {
+        if columns.iter().any(|column| *column >= self.width) {
+            return None;
+        }
+        let mut answer = Self::of_width(columns.len());
+        for (at, values) in self.iter() {
+            answer.push(at, columns.iter().filter_map(|column| values.get(*column).copied()));
+        }
+        Some(answer)
+    }
+
     /// Minutes and their values, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = (i64, &[f64])> {
         self.rows.iter().map(|row| (row.at, self.of(row)))
@@ -427,6 +439,30 @@ impl History {
             at += period;
         }
         self.advance(period, rules);
+        self.has_ready()
+    }
+
+    /// Something else proves that nothing happened before `until`: minutes without a value are 0 though nobody asked.
+    /// True where something is ready to go out.
+    pub fn imply_zeros(&mut self, want: &Want, until: i64) -> bool {
+        let period = want.shape.period;
+        let mut at = self.cursor().max(up(want.exists_from, period));
+        while at + period <= until {
+            match self.position(short(at)) {
+                // Still on its way, or to be handed on first.
+                Ok(position)
+                    if self
+                        .minutes
+                        .get(position)
+                        .is_some_and(|minute| minute.fate == Fate::Open) =>
+                {
+                    break;
+                }
+                Ok(_) => {}
+                Err(position) => self.minutes.insert(position, zero(at, want)),
+            }
+            at += period;
+        }
         self.has_ready()
     }
 

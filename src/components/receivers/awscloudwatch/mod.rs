@@ -67,6 +67,12 @@ pub fn permissions(section: &Section) -> Option<(AccessSettings, Vec<Permission>
     Some((config.engine.access.clone(), permissions))
 }
 
+/// The receiver's part of the polling engine, from its section. Problems are reported to the section.
+pub fn blueprint(section: &Section) -> Option<Arc<dyn engine::Blueprint>> {
+    let config = Arc::new(config::check(section)?);
+    Some(Arc::new(Queries { config }))
+}
+
 struct AwsCloudWatchPlan {
     config: Arc<Config>,
 }

@@ -191,3 +191,23 @@ async fn a_batch_that_fails_costs_only_itself_and_the_missing_permission_is_name
     };
     assert!(why.contains("not allowed to call cloudwatch:ListMetrics"), "{why}");
 }
+
+#[tokio::test]
+async fn the_plan_says_what_queries_cost_without_asking_them() {
+    let simulator = Simulator::frozen(Scenario::named("gpu_saturation").unwrap());
+    let served = simulator.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let query = format!("{{namespace: AWS/SageMaker, metric_name: ModelLatency, {NAMES}, stats: [Average, p99]}}");
+    let text = format!(
+        "region: eu-central-1\nendpoint: {}\n\
+         credentials: {{access_key_id: AKIASIM0111122223333, secret_access_key: simulated}}\n\
+         metrics: {{queries: [{query}]}}\n",
+        served.url()
+    );
+    let blueprint = blueprint(&Section::from_yaml(&text)).unwrap();
+    let context = BuildContext::standalone(ComponentKind::Receiver, "awscloudwatch");
+    let plan = engine::forecast(blueprint.as_ref(), &context).await.unwrap();
+    // One series every five minutes.
+    let usd = engine::usd_per_month(&[plan[0].likely[0]], 0);
+    assert!((usd - 0.0864).abs() < 1e-6, "{usd}");
+    assert_eq!(simulator.bill().usd(), 0.0);
+}

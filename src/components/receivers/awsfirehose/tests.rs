@@ -10,16 +10,19 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::Metric;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use prost::Message;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
 
 use super::*;
 use crate::aws::cloudwatch::{Builder, StreamPoint};
 use crate::component::{Outlet, Refused, SampleValue, Stage};
+use crate::net::tls::test_certificates::Authority;
 use crate::pdata::{Batch, Decoded};
 
 const KEY: &str = "a-long-random-text";
@@ -457,4 +460,69 @@ fn wrong_sections_are_told() {
             "{yaml}: {problems:?}"
         );
     }
+}
+
+/// One request over TLS, as Firehose sends it: HTTP/1.1 on a certificate that it trusts. `None`: no connection.
+async fn push_over_tls(address: SocketAddr, authority: &Authority, push: &Push) -> Option<(u16, Value)> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap())
+        .unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = TokioIo::new(connector.connect(name, stream).await.ok()?);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.ok()?;
+    let mut driver = tokio::task::JoinSet::new();
+    driver.spawn(connection);
+    let mut request = Request::post("/any/path").header("host", "localhost");
+    for (name, value) in &push.headers {
+        request = request.header(*name, value);
+    }
+    let body = Full::new(Bytes::from(push.body()));
+    let answer = sender.send_request(request.body(body).unwrap()).await.ok()?;
+    let status = answer.status().as_u16();
+    let body = answer.into_body().collect().await.ok()?.to_bytes();
+    Some((status, serde_json::from_slice(&body).unwrap()))
+}
+
+#[tokio::test]
+async fn over_tls_a_stream_is_taken_and_a_sender_that_does_not_trust_us_or_speaks_plainly_is_not_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let issued = authority.issue_server();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (certificate, key) = (write("cert.pem", &issued.certificate), write("key.pem", &issued.key));
+    let tls = format!("encoding: cwmetrics\ntls: {{cert_file: '{certificate}', key_file: '{key}'}}");
+    let harness = start_yaml(&tls).await;
+    let request = push("tls-1", vec![lines(&[1.0, 2.0])]);
+    let (status, answer) = push_over_tls(harness.address(), &authority, &request).await.unwrap();
+    assert_eq!((status, answer["requestId"].as_str()), (200, Some("tls-1")));
+    assert_eq!(harness.metrics().len(), 1);
+    // The same again is known by its id; a wrong key is not let in.
+    let again = push_over_tls(harness.address(), &authority, &request).await.unwrap();
+    assert_eq!(again.0, 200);
+    assert!(harness.metrics().is_empty());
+    let mut stranger = push("tls-2", vec![lines(&[1.0])]);
+    stranger.headers[1].1 = "guessed".to_owned();
+    let refused = push_over_tls(harness.address(), &authority, &stranger).await.unwrap();
+    assert_eq!(refused.0, 401);
+    assert!(
+        push_over_tls(harness.address(), &Authority::new(), &request)
+            .await
+            .is_none()
+    );
+    let plain = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    let uri = format!("http://{}/", harness.address()).parse().unwrap();
+    assert!(plain.get(uri).await.is_err(), "nothing is served in plain text");
 }

@@ -1,6 +1,6 @@
 //! Which tables there are, and which series that makes. A failed call keeps what was known.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use aws_sdk_cloudwatch::types::RecentlyActive;
@@ -28,6 +28,9 @@ const INDEX: &str = "GlobalSecondaryIndexName";
 /// One call lists every active metric; hourly is enough.
 const LIST_METRICS_S: i64 = 3600;
 const DESCRIBE_S: i64 = 900;
+/// Of each round so many seconds are for describing tables that are new, and for describing known ones again.
+const NEW_S: f64 = 40.0;
+const AGAIN_S: f64 = 10.0;
 /// More than once a minute is throttled.
 const DESCRIBE_LIMITS_S: i64 = 3600;
 /// What is not allowed is tried again after so long.
@@ -99,13 +102,7 @@ impl Discovery {
         if self.denied.contains_key(&(LIST_TABLES, String::new())) {
             self.names_from_metrics(clients, config, tags, now);
         }
-        let due: Vec<String> = self
-            .names
-            .iter()
-            .filter(|name| self.next_describe.get(*name).is_none_or(|at| now >= *at))
-            .cloned()
-            .collect();
-        for name in due {
+        for name in self.to_describe(clients.describe_table.rate(), now) {
             if failures
                 .iter()
                 .any(|failure| !matches!(failure, Failure::Denied { .. }))
@@ -128,6 +125,26 @@ impl Discovery {
             }
         }
         failures
+    }
+
+    /// The tables to describe in this round: those that are not known yet, then those that are due longest. No more than
+    /// the rate allows in a part of the round, because series are polled when they have been described; a fleet that is too
+    /// large for that is described less often.
+    fn to_describe(&self, rate: f64, now: i64) -> Vec<String> {
+        let (mut new, mut due) = (Vec::new(), Vec::new());
+        for name in &self.names {
+            match self.next_describe.get(name) {
+                None => new.push(name.clone()),
+                Some(at) if now >= *at => due.push((*at, name)),
+                Some(_) => {}
+            }
+        }
+        let at_most = |seconds: f64| (rate * seconds).max(1.0) as usize;
+        new.truncate(at_most(NEW_S));
+        due.sort_unstable();
+        let room = at_most(AGAIN_S).saturating_sub(new.len());
+        new.extend(due.into_iter().take(room).map(|(_, name)| name.clone()));
+        new
     }
 
     /// Sorts out a result: `None`, try again in the next round; else after so many seconds, or as usual.
@@ -334,14 +351,21 @@ impl Discovery {
 
     /// Everything to poll.
     pub fn wants(&mut self, config: &Config) -> Vec<Want> {
-        let mut wants: BTreeMap<SeriesId, Want> = BTreeMap::new();
+        let mut wants: Vec<Want> = Vec::new();
+        // Equal names are one name in memory. One that is not would be wanted twice, which does no harm.
+        let mut known: HashSet<(usize, usize)> = HashSet::new();
         let (names, shapes) = (&mut self.names_of, &mut self.shapes);
         let account = names.name(ACCOUNT);
         let mut add = |series: SeriesId, resource: &Name, since: i64, names: &mut Names| {
+            let addresses = (series.metric.as_ptr() as usize, series.dimensions.as_ptr() as usize);
+            if !known.insert(addresses) {
+                return;
+            }
             let dimensions: Vec<&str> = series.dimensions.iter().map(|(name, _)| &**name).collect();
             let metric = catalogue()
                 .find(NAMESPACE, &series.metric)
-                .filter(|metric| metric.has_dimensions(&dimensions) && !is_always_zero(metric))
+                .filter(|metric| metric.has_dimensions(&dimensions))
+                .filter(|metric| !is_always_zero(metric) || config.metrics.names(&metric.metric))
                 .filter(|metric| config.metrics.take(&metric.metric));
             if let Some(metric) = metric {
                 let made = || Arc::new(shape(metric, config, names));
@@ -352,7 +376,7 @@ impl Discovery {
                     resource: Arc::clone(resource),
                     exists_from: since,
                 };
-                wants.entry(series).or_insert(want);
+                wants.push(want);
             }
         };
         for info in self.tables.values() {
@@ -384,7 +408,7 @@ impl Discovery {
         // Without a dimension, so never listed while there was no error.
         let series = names.series(NAMESPACE, "UserErrors", &[]);
         add(series, &account, 0, names);
-        wants.into_values().collect()
+        wants
     }
 }
 
@@ -392,6 +416,27 @@ impl Discovery {
 mod tests {
     use super::*;
     use crate::config::Section;
+
+    #[test]
+    fn a_large_fleet_is_described_in_parts_new_tables_first() {
+        let mut discovery = Discovery {
+            names: (0..1_000).map(|number| format!("t{number:04}")).collect(),
+            ..Discovery::default()
+        };
+        assert_eq!(discovery.to_describe(5.0, 0).len(), 200);
+        for number in 0..998 {
+            discovery.next_describe.insert(format!("t{number:04}"), 2_000 - number);
+        }
+        let next = discovery.to_describe(5.0, 1_500);
+        assert_eq!(next.len(), 50);
+        assert_eq!(next[..3], ["t0998", "t0999", "t0997"], "new ones, then the longest due");
+        assert_eq!(discovery.to_describe(5.0, 0).len(), 2);
+        assert_eq!(
+            discovery.to_describe(0.05, 1_500).len(),
+            2,
+            "slow, but never not at all"
+        );
+    }
 
     #[test]
     fn every_metric_of_the_catalogue_is_wanted_in_every_set_of_dimensions() {
@@ -411,12 +456,16 @@ mod tests {
         }
         let config = super::super::config::check(&Section::from_yaml("regions: [eu-central-1]")).unwrap();
         let wants = discovery.wants(&config);
+        let text = "regions: [eu-central-1]\nmetrics: {include: [\"*\", \"OnlineIndex*\"]}";
+        let config = super::super::config::check(&Section::from_yaml(text)).unwrap();
+        let named = discovery.wants(&config);
         assert!(expected.len() > 60, "{}", expected.len());
         for (series, metric) in expected {
             let want = wants.iter().find(|want| want.series() == series);
-            // Two that AWS always publishes as 0.
+            // Two that AWS always publishes as 0: only for whoever names them.
             if metric.metric.starts_with("OnlineIndex") && metric.metric != "OnlineIndexPercentageProgress" {
                 assert!(want.is_none(), "{series:?}");
+                assert!(named.iter().any(|want| want.series() == series), "{series:?}");
                 continue;
             }
             let want = want.unwrap_or_else(|| panic!("{series:?} is not asked for"));

@@ -14,6 +14,7 @@ use super::levels::{Levels, of_account, of_collection};
 use super::query::Queries;
 use super::signals::{Point, Progress, Seen, Signals};
 use crate::aws::Failure;
+use crate::aws::cloudwatch::bill::Ledgers;
 use crate::aws::cloudwatch::derived::throttle::Cause;
 use crate::aws::cloudwatch::{ACCOUNT, Builder, Desk, Name, OwnPoint, Settled, Stat, Tracks};
 use crate::component::{Counter, DropReason, LimitedLog, StateStore};
@@ -66,7 +67,10 @@ impl Following {
             signals: Signals::default(),
             levels: Levels::new(context.id.as_str(), &desk.account, &desk.region),
             queries: Queries::default(),
-            hot_keys: config.hot_keys.map(|settings| HotKeys::new(settings, billed())),
+            hot_keys: config.hot_keys.map(|settings| {
+                let ledger = context.commons.get::<Ledgers>().of(context.id.as_str());
+                HotKeys::new(settings, billed(), ledger)
+            }),
             waiting: Vec::new(),
             offered: 0,
             denied: BTreeMap::new(),

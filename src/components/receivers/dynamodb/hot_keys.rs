@@ -13,6 +13,7 @@ use sha2::Sha256;
 use super::clients::Clients;
 use super::signals::Point;
 use crate::aws::Failure;
+use crate::aws::cloudwatch::bill::{Ledger, Used};
 use crate::component::{Counter, StateChange, StateError, StateStore, with_state};
 
 const SPACE: &str = "dynamodb.hot_keys";
@@ -59,12 +60,13 @@ pub struct HotKeys {
     next_list: i64,
     next_report: i64,
     billed: Counter,
+    ledger: Arc<Ledger>,
     pub points: Vec<Point>,
 }
 
 impl HotKeys {
-    /// `billed` counts what AWS charges for.
-    pub fn new(settings: HotKeySettings, billed: Counter) -> Self {
+    /// `billed` counts what AWS charges for; the ledger holds it against the budget.
+    pub fn new(settings: HotKeySettings, billed: Counter, ledger: Arc<Ledger>) -> Self {
         Self {
             settings,
             secret: None,
@@ -74,6 +76,7 @@ impl HotKeys {
             next_list: 0,
             next_report: 0,
             billed,
+            ledger,
             points: Vec::new(),
         }
     }
@@ -110,13 +113,17 @@ impl HotKeys {
             self.queue = self.rules.clone();
         }
         for _ in 0..A_ROUND {
-            let Some(rule) = self.queue.pop() else { break };
-            self.report(clients, &rule, self.window).await?;
+            // A hard budget that is spent ends what is billed.
+            let Some(rule) = self.queue.pop().filter(|_| !self.ledger.is_exhausted()) else {
+                break;
+            };
+            self.report(clients, &rule, now).await?;
         }
         Ok(())
     }
 
-    async fn report(&mut self, clients: &Clients, rule: &Rule, (start, end): (i64, i64)) -> Result<(), Failure> {
+    async fn report(&mut self, clients: &Clients, rule: &Rule, now: i64) -> Result<(), Failure> {
+        let (start, end) = self.window;
         let call = clients
             .cloudwatch
             .get_insight_rule_report()
@@ -127,6 +134,11 @@ impl HotKeys {
             .max_contributor_count(self.settings.top);
         // Charged whatever the answer is.
         self.billed.add(1);
+        let used = Used {
+            units: 1,
+            ..Used::default()
+        };
+        self.ledger.charge(now, used);
         let report = clients.insight_report.send(|| call.send()).await?;
         for (rank, contributor) in report.contributors().iter().enumerate() {
             let (Some(requests), keys) = (contributor.approximate_aggregate_value(), contributor.keys()) else {

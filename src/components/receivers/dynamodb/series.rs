@@ -50,7 +50,7 @@ pub fn is_described(metric: &Metric, on_demand: Option<bool>) -> bool {
     }
 }
 
-/// Index-building metrics that AWS still publishes, always as 0.
+/// Index-building metrics that AWS still publishes, always as 0: they cost, so somebody has to name them.
 pub fn is_always_zero(metric: &Metric) -> bool {
     matches!(
         metric.metric.as_str(),

@@ -116,6 +116,17 @@ fn of_kind(kind: Kind) -> &'static [Operation] {
     }
 }
 
+/// The receiver's part of the polling engine, from its section: what its metrics cost. Problems are reported to the
+/// section.
+pub fn blueprint(section: &Section) -> Option<Arc<dyn engine::Blueprint>> {
+    let config = Arc::new(config::check(section)?);
+    Some(Arc::new(SageMakerFleet {
+        config,
+        logs: None,
+        metrics: true,
+    }))
+}
+
 struct SageMakerPlan {
     config: Arc<Config>,
 }

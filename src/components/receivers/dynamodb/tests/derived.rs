@@ -1,6 +1,7 @@
 //! Derived signals, each by the scenario that it is there for.
 
 use super::*;
+use crate::aws::cloudwatch::bill::Ledgers;
 
 /// Points of a derived signal: attributes without the table, minute of the end, value.
 fn points(bench: &Bench, name: &str) -> Vec<(String, i64, f64)> {
@@ -143,6 +144,10 @@ async fn hot_keys_are_told_by_a_hash_or_plainly_where_that_is_wanted() {
     assert_eq!(hashes.len(), 1, "one key is the hottest all the time: {hashes:?}");
     let billed = bench.count("cloudwatch_billed_metrics_total", Some("insights"));
     assert_eq!(billed, bench.simulator.bill().of("GetInsightRuleReport").units);
+    let ledger = bench.context.commons.get::<Ledgers>().of(bench.context.id.as_str());
+    let units = bench.simulator.bill().of("GetMetricData").units;
+    let now = bench.simulator.clock().now().seconds() as i64;
+    assert_eq!(ledger.spend(now).units, units + billed, "the budget sees reports too");
     let text = format!(
         "regions: [eu-central-1]\nendpoint: {}\ncredentials: {{access_key_id: AKIASIM0111122223333, \
          secret_access_key: simulated}}\nhot_keys: {{enabled: true, plaintext: true}}\n",

@@ -26,6 +26,7 @@ mod catalogue;
 mod derived;
 mod output;
 mod restart;
+mod together;
 mod truth;
 
 /// One point as it came out: resource, metric, attributes, start in seconds.
@@ -433,6 +434,13 @@ struct Comparison {
 }
 
 impl Comparison {
+    /// The same of few points.
+    fn assert_kept(&self) {
+        assert_eq!(self.missing, [], "lost");
+        assert_eq!(self.doubled, [], "sent twice");
+        assert_eq!(self.wrong, [], "wrong value");
+    }
+
     fn assert_exact(&self) {
         assert_eq!(self.missing, [], "lost");
         assert_eq!(self.doubled, [], "sent twice");

@@ -123,3 +123,33 @@ async fn what_a_throttle_leaves_is_made_up_for_before_the_next_round() {
     bench.run_to(45).await;
     bench.compare(-10, 30).assert_exact();
 }
+
+#[tokio::test]
+async fn sentinels_at_zero_make_their_causes_zero_before_these_are_asked() {
+    let mut scenario = Scenario::demo();
+    scenario.lag = lag();
+    let extra = "settle: strict\nzero_fill: all\npolling: {mode: adaptive, source: gmd}";
+    let mut bench = Bench::start(scenario, extra).await;
+    bench.run_to(55).await;
+    let of_minute = |bench: &Bench, metric: &str, minute: i64| {
+        let at = bench.start + 60 * minute;
+        let name = format!("amazonaws.com/AWS/DynamoDB/{metric}");
+        bench
+            .sink
+            .of(&name)
+            .iter()
+            .filter(|((.., start), _)| *start == at)
+            .count()
+    };
+    // Asked once an hour, yet as new as their sentinels.
+    for minute in [20, 30, 40] {
+        let sentinels = of_minute(&bench, "WriteThrottleEvents", minute);
+        let causes = of_minute(&bench, "WriteAccountLimitThrottleEvents", minute);
+        assert!(
+            sentinels > 0 && causes == sentinels,
+            "{minute}: {causes} of {sentinels}"
+        );
+    }
+    let causes = |name: &str| name.ends_with("ThrottleEvents");
+    bench.compare_of(-10, 40, causes).assert_kept();
+}

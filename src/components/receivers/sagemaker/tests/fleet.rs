@@ -158,3 +158,42 @@ async fn a_listing_that_fails_on_its_second_page_keeps_what_was_known() {
     assert_eq!(failures.len(), 1);
     assert_eq!(discovery.fleet.feature_groups.len(), known);
 }
+
+#[tokio::test]
+async fn the_plan_says_what_a_fleet_costs_without_asking_for_metrics() {
+    let simulator = Simulator::frozen(Scenario::named("gpu_saturation").unwrap());
+    let served = simulator.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    simulator.clock().step(std::time::Duration::from_secs(1_200));
+    let text = format!(
+        "regions: [eu-central-1]\nendpoint: {}\n\
+         credentials: {{access_key_id: AKIASIM0111122223333, secret_access_key: simulated}}\n",
+        served.url()
+    );
+    let blueprint = super::super::blueprint(&Section::from_yaml(&text)).unwrap();
+    let context = BuildContext {
+        clock: Arc::new(simulator.clock().clone()),
+        ..BuildContext::standalone(ComponentKind::Receiver, "sagemaker")
+    };
+    let looking = engine::forecast(blueprint.as_ref(), &context);
+    let passing = async {
+        loop {
+            let wake = simulator.clock().next_wake().await;
+            simulator.clock().advance_to(wake);
+            tokio::task::yield_now().await;
+        }
+    };
+    let plan = tokio::select! {
+        biased;
+        plan = looking => plan.unwrap(),
+        () = passing => unreachable!("time passes for ever"),
+    };
+    assert!(plan[0].resources >= 1 && plan[0].busy >= 1, "{plan:?}");
+    assert_eq!(plan[0].notes, Vec::<String>::new());
+    let (least, most) = (plan[0].least[0].0, plan[0].most[0].0);
+    assert!(
+        plan[0].classes.values().map(|class| class.series).sum::<usize>() > 5,
+        "{plan:?}"
+    );
+    assert!(least <= most, "{plan:?}");
+    assert_eq!(simulator.bill().usd(), 0.0, "only free calls");
+}
