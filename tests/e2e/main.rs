@@ -12,6 +12,7 @@
 mod support;
 
 mod accounting;
+mod canary;
 #[cfg(all(feature = "aws", feature = "simulator"))]
 mod demo;
 mod durable;
@@ -120,7 +121,7 @@ fn data_goes_through_and_the_accounting_closes() {
 }
 
 fn status_command(port: u16) -> (Option<i32>, String) {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_radiosonde"));
+    let mut command = std::process::Command::new(support::binary());
     let output = command
         .args(["status", "--endpoint", &format!("127.0.0.1:{port}")])
         .output()

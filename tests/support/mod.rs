@@ -27,6 +27,18 @@ pub fn free_ports(count: usize) -> Vec<u16> {
         .collect()
 }
 
+/// The binary under test: `RADIOSONDE_BIN`, else the one that was built with this test.
+pub fn binary() -> PathBuf {
+    let given = std::env::var_os("RADIOSONDE_BIN").map(PathBuf::from);
+    given.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_radiosonde")))
+}
+
+/// A binary that was given was built with optimisation: then the figures of the reliability contract hold for it, and
+/// not only the wider bounds for a build without.
+pub fn is_optimised() -> bool {
+    std::env::var_os("RADIOSONDE_BIN").is_some()
+}
+
 /// The real binary with a configuration file of its own. Killed when it is dropped.
 pub struct Agent {
     child: Child,
@@ -43,8 +55,7 @@ impl Agent {
 
     /// The same in a folder that others may have used, with variables of the environment.
     pub fn spawn_in(folder: &Arc<TempDir>, config: &str, variables: &[(&str, &str)]) -> Self {
-        let binary = Command::new(env!("CARGO_BIN_EXE_radiosonde"));
-        Self::spawn_by(binary, folder, config, variables)
+        Self::spawn_by(Command::new(binary()), folder, config, variables)
     }
 
     fn spawn_by(mut command: Command, folder: &Arc<TempDir>, config: &str, variables: &[(&str, &str)]) -> Self {
@@ -103,10 +114,10 @@ impl Agent {
             .is_ok_and(|status| status.success());
         let command = if has_prlimit {
             let mut command = Command::new("prlimit");
-            command.args([&format!("--as={FUSE}"), env!("CARGO_BIN_EXE_radiosonde")]);
+            command.arg(format!("--as={FUSE}")).arg(binary());
             command
         } else {
-            Command::new(env!("CARGO_BIN_EXE_radiosonde"))
+            Command::new(binary())
         };
         let mut command = command;
         // What is freed goes back to the system at once: what is measured is what is in use.

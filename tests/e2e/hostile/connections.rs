@@ -75,7 +75,7 @@ async fn slow_headers_and_bodies_are_cut_and_nobody_waits_for_them() {
     );
     assert!(statuses.iter().all(|status| [0, 408].contains(status)));
     assert_eq!(statuses.iter().filter(|status| **status == 408).count(), 200);
-    neighbour.was_served("300 stalled connections").await;
+    neighbour.was_served(&target, "300 stalled connections").await;
     target.lives("300 stalled connections").await;
 }
 

@@ -9,7 +9,7 @@ use super::frames::{
 use super::*;
 
 /// Sends the same bytes over and over from eight connections for three seconds; `make` gives the bytes of round `n`.
-async fn flood(target: &mut Target, name: &str, make: impl Fn(u32) -> Vec<u8>) -> usize {
+pub(super) async fn flood(target: &mut Target, name: &str, make: impl Fn(u32) -> Vec<u8>) -> usize {
     let neighbour = Neighbour::start(target);
     let begun = Instant::now();
     let mut closed = 0;
@@ -29,7 +29,7 @@ async fn flood(target: &mut Target, name: &str, make: impl Fn(u32) -> Vec<u8>) -
         connections = kept;
     }
     drop(connections);
-    neighbour.was_served(name).await;
+    neighbour.was_served(target, name).await;
     println!(
         "{name}: {closed} of 8 closed, peak {} KiB",
         target.agent.memory_kib("VmHWM")
@@ -39,7 +39,7 @@ async fn flood(target: &mut Target, name: &str, make: impl Fn(u32) -> Vec<u8>) -
 }
 
 /// Stream numbers of clients are odd.
-fn stream(round: u32, each: u32, index: u32) -> u32 {
+pub(super) fn stream(round: u32, each: u32, index: u32) -> u32 {
     (round * each + index) * 2 + 1
 }
 

@@ -1,16 +1,20 @@
 //! The bad-input battery: what strangers send, against the real binary. Each case has its status; the process lives, stays
 //! inside its memory limit, and serves a second client meanwhile.
 
+mod advisories;
 mod bodies;
 mod connections;
 mod deep;
 mod floods;
 mod frames;
 mod intake;
+mod mixed;
 mod requests;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -22,7 +26,7 @@ use hyper_util::rt::TokioExecutor;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{Agent, PATIENCE, free_ports};
+use crate::support::{Agent, PATIENCE, free_ports, is_optimised};
 
 /// What the agent under attack may use for telemetry.
 const LIMIT_MIB: u64 = 100;
@@ -108,7 +112,12 @@ impl Target {
     }
 
     async fn lives_within(&mut self, after: &str, percent: u64) {
-        let peak = self.agent.memory_kib("VmHWM") - self.agent.memory_kib("RssFile");
+        // What the contract says, of everything that is resident, holds for a build with optimisation.
+        let (percent, file) = match is_optimised() {
+            true => (110, 0),
+            false => (percent, self.agent.memory_kib("RssFile")),
+        };
+        let peak = self.agent.memory_kib("VmHWM") - file;
         let bound = LIMIT_MIB * 1024 * percent / 100;
         assert!(peak <= bound, "{after}: {peak} KiB, over {bound} KiB");
         self.agent.forget_peak();
@@ -228,13 +237,19 @@ fn status_of(answer: &str) -> u16 {
 struct Neighbour {
     stop: tokio::sync::oneshot::Sender<()>,
     task: tokio::task::JoinHandle<Vec<Duration>>,
+    served: Arc<AtomicUsize>,
 }
+
+/// Fewer times tell no 99th percentile.
+const ENOUGH: usize = 200;
 
 impl Neighbour {
     #[allow(clippy::disallowed_methods)] // Real time is what is measured, and the task is awaited.
     fn start(target: &Target) -> Self {
         let (stop, mut stopped) = tokio::sync::oneshot::channel();
         let (http, grpc) = (target.http, target.grpc);
+        let served = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&served);
         let task = tokio::spawn(async move {
             let mut connector = HttpConnector::new();
             connector.set_nodelay(true);
@@ -256,29 +271,62 @@ impl Neighbour {
                 let _ = answer.into_body().collect().await.unwrap();
                 if status == 200 {
                     took.push(begun.elapsed());
+                    count.fetch_add(1, Ordering::Relaxed);
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             took
         });
-        Self { stop, task }
+        Self { stop, task, served }
+    }
+
+    /// Whether it has been served often enough for its 99th percentile to mean something. Of a build without
+    /// optimisation none is asked for.
+    fn has_enough(&self) -> bool {
+        !is_optimised() || self.served.load(Ordering::Relaxed) >= ENOUGH
+    }
+
+    /// The times of a client that is alone: what this machine can do now.
+    async fn alone(target: &Target) -> Duration {
+        let neighbour = Self::start(target);
+        while !neighbour.has_enough() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let _ = neighbour.stop.send(());
+        p99(&mut neighbour.task.await.unwrap())
     }
 
     /// Ends it and checks what it saw. The bounds are for a build without optimisation on a busy machine.
-    async fn was_served(self, during: &str) {
+    async fn was_served(self, target: &Target, during: &str) {
         let _ = self.stop.send(());
         let mut took = self.task.await.unwrap();
-        took.sort();
+        let p99 = p99(&mut took);
         assert!(!took.is_empty(), "{during}: nothing of the second client went through");
         let median = took[took.len() / 2];
         let longest = took[took.len() - 1];
         println!(
-            "{during}: second client {} times, median {median:?}, longest {longest:?}",
+            "{during}: second client {} times, median {median:?}, p99 {p99:?}, longest {longest:?}",
             took.len()
         );
+        if is_optimised() && took.len() >= ENOUGH {
+            let alone = Self::alone(target).await;
+            println!("{during}: p99 {p99:?}, of a client alone {alone:?}");
+            // On a machine that does not serve one client alone in time the figure says nothing about us.
+            let is_idle = alone < Duration::from_millis(20);
+            assert!(!is_idle || p99 < Duration::from_millis(100), "{during}: p99 {p99:?}");
+        }
         assert!(median < Duration::from_secs(2), "{during}: {median:?}");
         assert!(longest < Duration::from_secs(10), "{during}: {longest:?}");
     }
+}
+
+/// Sorts them; the longest where there are few.
+fn p99(took: &mut [Duration]) -> Duration {
+    took.sort_unstable();
+    took.get(took.len() * 99 / 100)
+        .or(took.last())
+        .copied()
+        .unwrap_or_default()
 }
 
 /// Counts of answers, for messages.

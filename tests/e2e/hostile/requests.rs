@@ -6,7 +6,7 @@ use super::*;
 
 /// What a case has to be answered with, by HTTP and by gRPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Is {
+pub(super) enum Is {
     Good,
     /// Taken, with some records rejected.
     Partly,
@@ -35,14 +35,21 @@ impl Is {
     }
 }
 
-struct Case {
-    name: &'static str,
+pub(super) struct Case {
+    pub(super) name: &'static str,
     /// Of the body as it is sent.
     encoding: &'static str,
     body: Bytes,
     is: Is,
     /// Where gRPC's smaller cap, or its fewer encodings, make a difference.
     is_grpc: Is,
+}
+
+impl Case {
+    /// The HTTP status that is right.
+    pub(super) fn is_answered_with(&self) -> u16 {
+        self.is.http()
+    }
 }
 
 fn case(name: &'static str, encoding: &'static str, body: impl Into<Bytes>, is: Is) -> Case {
@@ -55,7 +62,7 @@ fn case(name: &'static str, encoding: &'static str, body: impl Into<Bytes>, is: 
     }
 }
 
-fn malformed() -> Vec<Case> {
+pub(super) fn malformed() -> Vec<Case> {
     let good = bodies::spans(3);
     let cut = &good[..good.len() - 1];
     let in_group = |bytes: &[u8]| bodies::field(1, bytes);
@@ -97,7 +104,7 @@ fn malformed() -> Vec<Case> {
     ]
 }
 
-fn ids() -> Vec<Case> {
+pub(super) fn ids() -> Vec<Case> {
     let with = |trace: usize, span: usize, byte: u8| {
         let mut one = bodies::span(1);
         one.trace_id = vec![byte; trace];
@@ -128,7 +135,7 @@ fn ids() -> Vec<Case> {
     ]
 }
 
-fn codecs() -> Vec<Case> {
+pub(super) fn codecs() -> Vec<Case> {
     let good = bodies::spans(3);
     let zip = bodies::gzip(&good);
     let mut flipped = zip.clone();
@@ -198,7 +205,7 @@ fn codecs() -> Vec<Case> {
 }
 
 /// 256 MiB of zeroes, a few hundred KiB to 12 MiB compressed.
-fn bombs() -> Vec<Case> {
+pub(super) fn bombs() -> Vec<Case> {
     let zeroes = vec![0; 256 << 20];
     let large = |name, encoding, body: Vec<u8>| case(name, encoding, body, Is::TooLarge);
     let member = bodies::gzip(&zeroes[..1 << 20]);
@@ -224,7 +231,7 @@ fn bombs() -> Vec<Case> {
     ]
 }
 
-fn empties() -> Vec<Case> {
+pub(super) fn empties() -> Vec<Case> {
     let many = |count, depth| bodies::gzip(&bodies::empty_elements(count, depth));
     let events = |count: usize| bodies::span_of(&[0x5a, 0].repeat(count));
     vec![
@@ -242,7 +249,7 @@ fn empties() -> Vec<Case> {
     ]
 }
 
-async fn by_http(to: SocketAddr, case: &Case) -> Result<Answer, String> {
+pub(super) async fn by_http(to: SocketAddr, case: &Case) -> Result<Answer, String> {
     let mut headers = vec![PROTOBUF];
     if !case.encoding.is_empty() {
         headers.push(("content-encoding", case.encoding));
@@ -250,7 +257,7 @@ async fn by_http(to: SocketAddr, case: &Case) -> Result<Answer, String> {
     send("POST", to, false, "/v1/traces", &headers, case.body.clone()).await
 }
 
-async fn by_grpc(to: SocketAddr, case: &Case) -> Result<Answer, String> {
+pub(super) async fn by_grpc(to: SocketAddr, case: &Case) -> Result<Answer, String> {
     let mut headers = vec![("content-type", "application/grpc"), ("te", "trailers")];
     if !case.encoding.is_empty() {
         headers.push(("grpc-encoding", case.encoding));
@@ -260,7 +267,7 @@ async fn by_grpc(to: SocketAddr, case: &Case) -> Result<Answer, String> {
 }
 
 /// What is wrong with the answers to a case, if anything.
-async fn judge(target: &Target, case: &Case) -> Vec<String> {
+pub(super) async fn judge(target: &Target, case: &Case) -> Vec<String> {
     let mut wrong = Vec::new();
     match by_http(target.http, case).await {
         Ok(answer) => {
@@ -308,9 +315,19 @@ async fn battery(cases: &[Case]) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     for case in cases {
         let neighbour = Neighbour::start(&target);
-        let http = all_at_once((0..16).map(|_| by_http(target.http, case))).await;
-        let grpc = all_at_once((0..16).map(|_| by_grpc(target.grpc, case))).await;
-        neighbour.was_served(case.name).await;
+        let (mut http, mut grpc) = (Vec::new(), Vec::new());
+        let begun = Instant::now();
+        loop {
+            let by_http = all_at_once((0..16).map(|_| by_http(target.http, case)));
+            let by_grpc = all_at_once((0..16).map(|_| by_grpc(target.grpc, case)));
+            let (some, others) = tokio::join!(by_http, by_grpc);
+            http.extend(some);
+            grpc.extend(others);
+            if neighbour.has_enough() || begun.elapsed() > PATIENCE {
+                break;
+            }
+        }
+        neighbour.was_served(&target, case.name).await;
         let status = |answer: &Result<Answer, String>| answer.as_ref().map_or(0, |answer| answer.status);
         let code = |answer: &Result<Answer, String>| answer.as_ref().map_or(-1, Answer::code);
         let is = if case.body.len() > 4 << 20 {

@@ -46,4 +46,9 @@ impl ClientAuth for BasicClient {
     fn authorize<'a>(&'a self, request: Outgoing<'a>) -> BoxFuture<'a, Result<(), Refused>> {
         Box::pin(std::future::ready(self.add(request.headers)))
     }
+
+    /// What stands in a file may be renewed there.
+    fn was_rejected(&self) -> bool {
+        matches!((&self.user, &self.password), (Part::File(_), _) | (_, Part::File(_)))
+    }
 }

@@ -107,6 +107,8 @@ async fn a_file_is_read_again_and_the_first_token_is_sent() {
         body: &[],
     };
     auth.authorize(request).await.unwrap();
+    assert!(auth.was_rejected(), "another may come");
+    assert!(!fixed("Bearer", "authorization", &["a"]).was_rejected());
     assert_eq!(headers["authorization"], "Bearer new");
     assert!(headers["authorization"].is_sensitive());
 }

@@ -140,4 +140,9 @@ impl ClientAuth for BearerAuth {
     fn authorize<'a>(&'a self, request: Outgoing<'a>) -> BoxFuture<'a, Result<(), Refused>> {
         Box::pin(std::future::ready(self.add(request.headers)))
     }
+
+    /// A token in a file may be renewed there.
+    fn was_rejected(&self) -> bool {
+        matches!(self.source, Source::File(_))
+    }
 }

@@ -11,7 +11,7 @@ use super::record::{Draft, Range};
 use super::sim_fs::{Dice, SimFs};
 use super::{Opened, Read, open};
 use crate::component::UnixNanos;
-use crate::pdata::{Batch, Origin, Signal};
+use crate::pdata::{Auth, Batch, Origin, Signal};
 
 /// Small, so that segments come and go.
 const SEGMENT: u64 = 1500;
@@ -96,6 +96,31 @@ fn what_was_written_is_read_in_order_and_again_after_a_start() {
     let mut log = reopen(&fs);
     assert_eq!(log.waiting.records, 0);
     assert!(drain(&mut log).0.is_empty());
+}
+
+#[test]
+fn the_identity_of_a_client_is_there_after_a_start() {
+    let fs = SimFs::default();
+    let mut log = reopen(&fs);
+    let proven = Auth {
+        attributes: vec![("subject".into(), "me".into()), ("authenticator".into(), "oidc".into())],
+    };
+    let origin = Origin {
+        client: Some(([10, 0, 0, 1], 5).into()),
+        metadata: vec![("x-tenant".into(), vec!["shop".into()])],
+        auth: Some(proven.clone()),
+        ..Origin::default()
+    };
+    let mut batch = Batch::from_wire(Signal::Traces, vec![1; 8].into(), 1, Arc::new(origin));
+    let record = Draft::new(&mut batch, UnixNanos(1));
+    log.writer.commit(&[record], true).unwrap();
+    drop(log);
+    let mut log = reopen(&fs);
+    let Read::Record(_, back) = log.reader.read_next().unwrap() else {
+        panic!("the record is gone")
+    };
+    assert_eq!(back.origin().auth.as_ref(), Some(&proven));
+    assert_eq!(&*back.origin().metadata_values("x-tenant")[0], "shop");
 }
 
 #[test]
