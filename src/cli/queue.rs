@@ -43,6 +43,8 @@ pub enum Format {
     #[default]
     Text,
     Json,
+    /// The telemetry itself, one request a line, as the file exporter writes it. For `dump`.
+    OtlpJson,
 }
 
 /// Does what the arguments say.
@@ -100,7 +102,7 @@ fn one(command: &QueueCommand, format: Format, fs: Arc<dyn Fs>, dir: &Path) -> u
     if !is_dump {
         match format {
             Format::Text => output::text(&as_text(dir, &report)),
-            Format::Json => output::json(&as_json(dir, &report)),
+            Format::Json | Format::OtlpJson => output::json(&as_json(dir, &report)),
         }
     }
     // What was repaired is in order now.
@@ -156,6 +158,13 @@ fn line_of(format: Format, header: &Header, batch: &Batch) -> String {
     let origin = batch.origin();
     let metadata: Vec<&str> = origin.metadata.iter().map(|(name, _)| name.as_ref()).collect();
     match format {
+        Format::OtlpJson => match batch.to_json() {
+            Ok(json) => format!("{}\n", String::from_utf8_lossy(&json)),
+            Err(error) => format!(
+                "{}\n",
+                json!({"sequence": header.before.records, "error": error.to_string()})
+            ),
+        },
         Format::Json => {
             let line = json!({
                 "sequence": header.before.records,

@@ -73,6 +73,8 @@ pub struct QueueSettings {
     /// As many requests as the far end bears are sent at the same time, from one to this; unset: 64 for a durable queue,
     /// always `num_consumers` for one in memory.
     pub max_concurrency: Option<usize>,
+    /// The directory in which what was refused for good is kept. Relative to the state directory, where there is one.
+    pub dead_letter: Option<PathBuf>,
 }
 
 impl Default for QueueSettings {
@@ -93,6 +95,7 @@ impl Default for QueueSettings {
             overflow: Overflow::Refuse,
             max_age: Duration::from_secs(72 * 3600),
             max_concurrency: None,
+            dead_letter: None,
         }
     }
 }

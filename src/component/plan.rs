@@ -95,6 +95,11 @@ pub trait ProcessorPlan: Send + Sync {
     fn batching(&self) -> Option<QueueBatch> {
         None
     }
+    /// What stands in its place then, where more is to be done than to pass on: handing on what an earlier run left.
+    fn passing(&self, context: BuildContext, signal: Signal, next: Outlet) -> Option<BuiltProcessor> {
+        let _ = (context, signal, next);
+        None
+    }
 }
 
 /// An exporter as built: one attempt at the far end for each `consume`.

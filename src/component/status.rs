@@ -1,8 +1,9 @@
 //! What the agent says about itself to health checks, zpages and the admin API.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{ComponentId, ComponentKind};
 use crate::pdata::Signal;
@@ -37,6 +38,8 @@ struct Shared {
     ready: AtomicBool,
     components: Mutex<BTreeMap<(ComponentKind, ComponentId), ComponentState>>,
     pipelines: Mutex<Vec<PipelineInfo>>,
+    /// Directories of durable queues, and whether they are open.
+    queues: Mutex<BTreeMap<PathBuf, bool>>,
 }
 
 impl StatusBoard {
@@ -48,6 +51,34 @@ impl StatusBoard {
     /// Set by the graph.
     pub fn set_ready(&self, ready: bool) {
         self.0.ready.store(ready, Ordering::Relaxed);
+    }
+
+    /// A durable queue begins to read what an earlier run left in its directory.
+    pub fn queue_opens(&self, directory: &Path) {
+        self.queues().insert(directory.to_owned(), false);
+    }
+
+    /// It takes data.
+    pub fn queue_is_open(&self, directory: &Path) {
+        self.queues().insert(directory.to_owned(), true);
+    }
+
+    /// It has ended. One that follows it in the same directory tells for itself.
+    pub fn queue_is_gone(&self, directory: &Path) {
+        let mut queues = self.queues();
+        if queues.get(directory) == Some(&true) {
+            queues.remove(directory);
+        }
+    }
+
+    /// How many durable queues are open, and how many there are.
+    pub fn open_queues(&self) -> (usize, usize) {
+        let queues = self.queues();
+        (queues.values().filter(|open| **open).count(), queues.len())
+    }
+
+    fn queues(&self) -> MutexGuard<'_, BTreeMap<PathBuf, bool>> {
+        self.0.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reports the state of a component.

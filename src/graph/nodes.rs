@@ -197,7 +197,10 @@ impl PipelineProcessor {
         };
         let outlet = Outlet::to(Arc::new(NotWired));
         let built = match passes {
-            true => BuiltProcessor::Pure(Arc::new(PassThrough)),
+            true => {
+                let left = processor.passing(origin.context.clone(), signal, outlet.clone());
+                left.unwrap_or_else(|| BuiltProcessor::Pure(Arc::new(PassThrough)))
+            }
             false => processor.build(origin.context.clone(), signal, outlet.clone())?,
         };
         let body = match built {

@@ -11,6 +11,7 @@ use tonic::Code;
 use super::backlog::Backlog;
 use super::batcher::Batcher;
 use super::counts::Counts;
+use super::dead_letter::DeadLetter;
 use super::recovering::Recovering;
 use super::sender::{Outcome, Sender};
 use super::slots::Slots;
@@ -27,6 +28,8 @@ pub struct Shared {
     pub backlog: Backlog,
     pub sender: Arc<Sender>,
     pub counts: Arc<Counts>,
+    /// Where what was refused for good is kept.
+    pub dead_letter: Option<DeadLetter>,
     /// What batches are kept apart by: the only metadata of a joined batch.
     pub partition_keys: Vec<String>,
     /// What the drain could not send.
@@ -141,7 +144,15 @@ impl Shared {
                     todo.push(second_half);
                     todo.push(pieces);
                 }
-                outcome => self.settle(pieces, &outcome),
+                outcome => {
+                    if let (Some(kept), Outcome::Failed(_, DropReason::PermanentError)) = (&self.dead_letter, &outcome)
+                    {
+                        // Whoever waits for the answer has the data.
+                        let lost = pieces.iter().filter(|piece| !piece.ticket.has_waiter());
+                        kept.keep(lost.map(|piece| piece.batch.clone()).collect()).await;
+                    }
+                    self.settle(pieces, &outcome);
+                }
             }
         }
     }

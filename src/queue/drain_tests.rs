@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use super::fake_fs::FakeFs;
+use super::sim_fs::{Fault, SimFs};
 use super::testing::{Act, FarEnd, metric, spans};
 use super::tests::assert_books_close;
 use super::*;
@@ -128,7 +128,7 @@ async fn a_back_end_that_hangs_does_not_hold_up_the_stop_beyond_its_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_disk_is_counted_as_loss() {
-    let fs = FakeFs::default();
+    let fs = SimFs::default();
     let first = context(std::path::Path::new("/spill"));
     let (stage, running) = deliver_with(
         &first,
@@ -140,7 +140,7 @@ async fn a_full_disk_is_counted_as_loss() {
     stage.consume(spans(0..3)).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1)).await;
     // The directory can be made, the file not.
-    fs.fail_from(1);
+    fs.fails_from(1, Fault::Full);
     running.stop(soon()).await;
     let registry = first.instruments.registry();
     assert_eq!(

@@ -8,12 +8,11 @@ mod backlog;
 mod batcher;
 mod bounded;
 mod counts;
+mod dead_letter;
 mod dispatch;
 #[cfg(test)]
 mod drain_tests;
 pub mod durable;
-#[cfg(test)]
-pub mod fake_fs;
 pub mod fs;
 mod joined;
 pub mod log;
@@ -21,6 +20,8 @@ pub mod log;
 mod model_tests;
 mod recovering;
 mod sender;
+#[cfg(test)]
+pub mod sim_fs;
 mod slots;
 pub mod spill;
 mod split;
@@ -52,6 +53,7 @@ use backlog::Backlog;
 use batcher::Batcher;
 use bounded::Queue;
 use counts::Counts;
+use dead_letter::DeadLetter;
 use dispatch::{Dispatcher, Shared};
 use fs::{Fs, RealFs};
 use recovering::Recovering;
@@ -93,6 +95,7 @@ fn deliver_with(
         });
         return (Arc::clone(&direct) as Arc<dyn Stage>, direct);
     };
+    let dead_letter = DeadLetter::new(context, settings, signal, &fs);
     let tasks = TaskTracker::new();
     let sender = Arc::new(sender);
     let (backlog, slots) = match durable::place_for(context, settings, signal) {
@@ -117,6 +120,7 @@ fn deliver_with(
         backlog,
         sender,
         counts,
+        dead_letter,
         partition_keys: settings
             .batch
             .as_ref()

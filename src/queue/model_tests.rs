@@ -5,33 +5,10 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::testing::{Act, FarEnd, metric, spans};
+use super::testing::{Act, FarEnd, Step, down, metric, run_paused, spans, step};
 use super::tests::assert_books_close;
 use super::*;
 use crate::component::{ComponentKind, QueueBatch, QueueSettings, RetrySettings, Sizer};
-
-#[derive(Clone, Debug)]
-enum Step {
-    /// A request of so many items.
-    Offer(u64),
-    Wait(u64),
-    Down,
-    Up,
-    /// The next attempt is refused for good.
-    Poison,
-    Restart,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        6 => (1u64..8).prop_map(Step::Offer),
-        3 => (1u64..20_000).prop_map(Step::Wait),
-        1 => Just(Step::Down),
-        1 => Just(Step::Up),
-        1 => Just(Step::Poison),
-        1 => Just(Step::Restart),
-    ]
-}
 
 fn settings() -> impl Strategy<Value = QueueSettings> {
     let batch = proptest::option::of((1u64..12, 0u64..3, any::<bool>()));
@@ -46,10 +23,6 @@ fn settings() -> impl Strategy<Value = QueueSettings> {
         }),
         ..QueueSettings::default()
     })
-}
-
-fn down() -> Act {
-    Act::Refuse(Refused::retryable("connection refused"))
 }
 
 struct Run {
@@ -90,6 +63,7 @@ async fn run(settings: QueueSettings, steps: Vec<Step>) -> Run {
             Step::Down => far_end.act(down()),
             Step::Up => far_end.act(Act::TakeAfter(Duration::from_millis(300))),
             Step::Poison => far_end.next(Act::Refuse(Refused::permanent("invalid"))),
+            Step::PowerCut(_) => unreachable!("none in memory"),
             Step::Restart => {
                 running.stop(Deadline::after(Duration::from_secs(25))).await;
                 assert_books_close(&context);
@@ -114,10 +88,9 @@ proptest! {
     #[test]
     fn nothing_is_lost_and_nothing_doubled(
         settings in settings(),
-        steps in proptest::collection::vec(step(), 1..40),
+        steps in proptest::collection::vec(step(0), 1..40),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        let run = runtime.block_on(run(settings, steps));
+        let run = run_paused(run(settings, steps));
         let delivered: BTreeSet<u64> = run.delivered.iter().copied().collect();
         prop_assert_eq!(delivered.len(), run.delivered.len(), "delivered twice");
         prop_assert!(delivered.is_subset(&run.taken), "delivered although it was refused");

@@ -128,24 +128,33 @@ impl Sender {
         self.failing.load(Ordering::Relaxed) > 0
     }
 
-    /// One attempt, within `timeout`, which doubles when it was too short.
+    /// One attempt, within `timeout`, which doubles when it was too short. Where another attempt was seen to need longer
+    /// meanwhile, this one is given that too, once: to break it off would only send its data twice.
     async fn attempt(&self, batch: Batch, timeout: &mut Option<Duration>) -> Result<(), Failure> {
         let call = catch_panic(self.far_end.consume(batch));
         let Some(limit) = *timeout else {
             return flatten(call.await);
         };
+        tokio::pin!(call);
         let started = Instant::now();
-        match tokio::time::timeout(limit, call).await {
+        let mut waits = limit;
+        let mut answer = tokio::time::timeout_at(started + limit, &mut call).await;
+        let learned = self.first_timeout().unwrap_or(limit);
+        if answer.is_err() && learned > limit {
+            waits = learned;
+            answer = tokio::time::timeout_at(started + learned, &mut call).await;
+        }
+        match answer {
             Ok(answer) => {
                 self.learn_from_answer(started.elapsed());
                 flatten(answer)
             }
             Err(_) => {
-                let longer = limit.saturating_mul(2).min(LONGEST_TIMEOUT).max(limit);
+                let longer = waits.saturating_mul(2).min(LONGEST_TIMEOUT).max(waits);
                 *timeout = Some(longer);
                 self.learned_timeout.fetch_max(millis(longer), Ordering::Relaxed);
                 Err(Failure::Refused(Refused::retryable(format!(
-                    "no answer within {limit:?}"
+                    "no answer within {waits:?}"
                 ))))
             }
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use proptest::prelude::*;
 use prost::Message;
 
 use crate::component::{BoxFuture, Refused, Registry, SampleValue, Stage};
@@ -158,6 +159,47 @@ impl Stage for FarEnd {
             Ok(())
         })
     }
+}
+
+/// What happens to a queue in a random history.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// A request of so many items.
+    Offer(u64),
+    /// So many milliseconds.
+    Wait(u64),
+    Down,
+    Up,
+    /// The next attempt is refused for good.
+    Poison,
+    Restart,
+    /// What was not synced survives as this seed says.
+    PowerCut(u64),
+}
+
+/// One of them; power cuts as often as `power_cuts` to fourteen.
+pub fn step(power_cuts: u32) -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (1u64..8).prop_map(Step::Offer),
+        3 => (1u64..20_000).prop_map(Step::Wait),
+        1 => Just(Step::Down),
+        1 => Just(Step::Up),
+        1 => Just(Step::Poison),
+        1 => Just(Step::Restart),
+        power_cuts => any::<u64>().prop_map(Step::PowerCut),
+    ]
+}
+
+/// A far end that nobody reaches.
+pub fn down() -> Act {
+    Act::Refuse(Refused::retryable("connection refused"))
+}
+
+/// Runs on a clock that is moved by whoever waits.
+pub fn run_paused<T>(history: impl Future<Output = T>) -> T {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(history)
 }
 
 /// The sum of every series of this name that carries `labels`.

@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::testing::{Act, FarEnd, ids, metric, span_of, spans, spans_from};
+use super::testing::{Act, FarEnd, down, ids, metric, span_of, spans, spans_from};
 use super::*;
 use crate::component::{ComponentKind, QueueBatch, QueueSettings, RetrySettings, Sizer};
 use crate::pdata::{MemoryBudget, Origin};
@@ -15,10 +15,6 @@ fn queue(settings: QueueSettings) -> Delivery {
         retry: Some(RetrySettings::default()),
         timeout: Some(Duration::from_secs(5)),
     }
-}
-
-fn down() -> Act {
-    Act::Refuse(Refused::retryable("connection refused"))
 }
 
 async fn settle() {
@@ -333,6 +329,25 @@ async fn a_far_end_that_needs_six_seconds_drains_although_the_timeout_is_five() 
     tokio::time::sleep(Duration::from_secs(120)).await;
     assert_eq!(far_end.all_ids(), (0..10).collect::<Vec<_>>());
     assert_eq!(far_end.attempts().len(), 11, "only the first request was tried twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_request_learns_of_a_slow_far_end_spares_the_others_a_second_try() {
+    let far_end = FarEnd::new(Act::TakeAfter(Duration::from_secs(6)));
+    let context = context();
+    let (stage, _running) = deliver(
+        &context,
+        Signal::Traces,
+        &queue(QueueSettings::default()),
+        far_end.clone(),
+    );
+    for id in 0..10 {
+        stage.consume(spans([id])).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(far_end.all_ids(), (0..10).collect::<Vec<_>>());
+    assert_eq!(far_end.attempts().len(), 11, "only the first was broken off");
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,9 +9,6 @@ use crate::component::{Delivery, Durability, Overflow, QueueBatch, QueueSettings
 use crate::config::Section;
 use crate::config::types::{ByteSize, GoDuration};
 
-/// Keys of `sending_queue` that are refused by name until they are built.
-const NOT_BUILT: [&str; 1] = ["dead_letter"];
-
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct TimeoutKey {
@@ -45,6 +42,7 @@ struct QueueKeys {
     overflow: Option<OverflowName>,
     max_age: Option<GoDuration>,
     max_concurrency: Option<u64>,
+    dead_letter: Option<String>,
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -179,13 +177,8 @@ fn read_queue(section: &Section, default: Option<QueueSettings>) -> Option<Queue
         return default;
     };
     let keys: QueueKeys = section.read().unwrap_or_default();
-    for key in NOT_BUILT {
-        if section.take(key).is_some() {
-            section.error_at(
-                key,
-                format!("`{key}` is not built yet: what is refused for good is counted and dropped"),
-            );
-        }
+    if keys.dead_letter.as_deref() == Some("") {
+        section.error_at("dead_letter", "must name a directory");
     }
     let base = default.unwrap_or_default();
     let sizer = keys.sizer.map_or(base.sizer, Sizer::from);
@@ -202,6 +195,11 @@ fn read_queue(section: &Section, default: Option<QueueSettings>) -> Option<Queue
         interval: keys.interval.map_or(base.interval, |value| value.0),
         storage: keys.storage.clone().or(base.storage),
         storage_dir: None,
+        dead_letter: keys
+            .dead_letter
+            .as_ref()
+            .map(std::path::PathBuf::from)
+            .or(base.dead_letter),
         overflow: keys.overflow.map_or(base.overflow, Overflow::from),
         max_age: keys.max_age.map_or(base.max_age, |value| value.0),
         max_concurrency: keys.max_concurrency.map(to_usize).or(base.max_concurrency),
@@ -387,10 +385,12 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_letter_is_refused_by_name() {
-        let (_, problems) = read_yaml("sending_queue: {dead_letter: file}");
-        assert_eq!(problems.len(), 1, "{problems:?}");
-        assert!(problems[0].contains("`dead_letter` is not built yet"), "{problems:?}");
+    fn a_dead_letter_is_a_directory() {
+        let (delivery, problems) = read_yaml("sending_queue: {dead_letter: refused}");
+        assert_eq!(problems, [] as [String; 0]);
+        assert_eq!(delivery.queue.unwrap().dead_letter, Some("refused".into()));
+        let (_, problems) = read_yaml("sending_queue: {dead_letter: ''}");
+        assert!(problems[0].contains("must name a directory"), "{problems:?}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::component::{Durability, LimitedLog, Refused};
 use crate::queue::fs::Fs;
 use crate::queue::log::{self, Draft, LARGEST_GROUP, OpenError, Opened, Place, Range, Writer};
 
-/// At most one sync in this time,
+/// At most one sync in this time, at the same moments for all logs,
 const EVERY: Duration = Duration::from_millis(5);
 /// unless so many bytes wait.
 pub const MUCH: u64 = 4 << 20;
@@ -107,9 +107,31 @@ async fn take_over(queue: &Arc<LogQueue>, opened: Opened) -> Writer {
         queue.gauges.set(&state);
         queue.gauges.byte_capacity.set(queue.settings.max_bytes as f64);
     }
+    queue.board.queue_is_open(&queue.settings.dir);
     queue.opened.notify_waiters();
     queue.written.notify_one();
     opened.writer
+}
+
+/// The moments at which the logs of a process sync. Those of one disk are flushed together, instead of one after another.
+pub struct Tick {
+    from: Instant,
+}
+
+impl Default for Tick {
+    fn default() -> Self {
+        Self { from: Instant::now() }
+    }
+}
+
+impl Tick {
+    /// The next moment for a log that syncs now. One that comes a little late does not lose its next turn by that.
+    fn next(&self, now: Instant) -> Instant {
+        let earliest = now.saturating_duration_since(self.from) + EVERY * 4 / 5;
+        let every = EVERY.as_nanos() as u64;
+        let turns = u64::try_from(earliest.as_nanos()).unwrap_or(u64::MAX).div_ceil(every);
+        self.from + Duration::from_nanos(turns.saturating_mul(every))
+    }
 }
 
 struct Committer {
@@ -169,7 +191,7 @@ impl Committer {
             self.next_interval = now + queue.settings.interval;
         }
         if !pending.is_empty() {
-            self.next_sync = now + EVERY;
+            self.next_sync = queue.tick.next(now);
         }
         let drafts: Vec<Draft> = pending.iter().map(|pending| pending.draft.clone()).collect();
         let sync = queue.settings.durability == Durability::Fsync;
@@ -340,4 +362,26 @@ fn refuse_all(queue: &LogQueue, pending: Vec<Pending>, reason: &str) {
         let _gone = pending.written.send(Err(refused));
     }
     queue.freed.notify_waiters();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_that_sync_at_different_moments_meet_at_the_next_and_none_comes_too_often() {
+        let tick = Tick::default();
+        let at = |micros: u64| tick.from + Duration::from_micros(micros);
+        for (now, next) in [
+            (0, 5_000),
+            (300, 5_000),
+            (1_001, 10_000),
+            (4_900, 10_000),
+            (5_100, 10_000),
+        ] {
+            assert_eq!(tick.next(at(now)), at(next), "{now}");
+        }
+        let far = Duration::from_secs(400 * 86_400);
+        assert!(tick.next(tick.from + far) > tick.from + far);
+    }
 }

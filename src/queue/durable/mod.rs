@@ -26,7 +26,9 @@ use super::counts::Counts;
 use super::fs::{Aside, Fs};
 use super::log::{self, Draft, Range, Reader, Totals};
 use super::ticket::{Answer, Cost, Piece};
-use crate::component::{BuildContext, Clock, Counter, DropReason, Gauge, LimitedLog, Overflow, Refused, Sizer};
+use crate::component::{
+    BuildContext, Clock, Counter, DropReason, Gauge, LimitedLog, Overflow, Refused, Sizer, StatusBoard,
+};
 use crate::pdata::{Batch, MemoryBudget, Permit};
 
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -40,6 +42,8 @@ pub struct LogQueue {
     memory: MemoryBudget,
     clock: Arc<dyn Clock>,
     aside: Aside,
+    tick: Arc<committer::Tick>,
+    board: StatusBoard,
     state: Mutex<State>,
     /// Taken out while somebody reads.
     reader: tokio::sync::Mutex<Option<Reader>>,
@@ -174,6 +178,8 @@ impl LogQueue {
             memory: context.memory.clone(),
             clock: Arc::clone(&context.clock),
             aside: Aside(Arc::clone(&fs)),
+            tick: context.commons.get(),
+            board: context.status.clone(),
             state: Mutex::default(),
             reader: tokio::sync::Mutex::new(None),
             to_write: Notify::new(),
@@ -191,6 +197,7 @@ impl LogQueue {
             drop_log: LimitedLog::default(),
             exporter: context.id.clone(),
         });
+        queue.board.queue_opens(&queue.settings.dir);
         queue.log_tasks.spawn(committer::run(Arc::clone(&queue), fs));
         tasks.spawn(feeder::run(Arc::clone(&queue), sender, is_failing));
         queue
@@ -410,6 +417,7 @@ impl LogQueue {
         self.ending.cancel();
         self.log_tasks.close();
         self.log_tasks.wait().await;
+        self.board.queue_is_gone(&self.settings.dir);
         // Nothing holds the log open any more.
         drop(self.reader.lock().await.take());
         let left = usize::try_from(self.unstarted.swap(0, Ordering::Relaxed)).unwrap_or(0);

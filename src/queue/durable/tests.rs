@@ -12,8 +12,8 @@ use crate::component::{
 };
 use crate::pdata::Signal;
 use crate::queue::deliver_with;
-use crate::queue::log::sim_fs::{Fault, Plan, SimFs};
-use crate::queue::testing::{Act, FarEnd, metric, spans};
+use crate::queue::sim_fs::{Fault, SimFs};
+use crate::queue::testing::{Act, FarEnd, Step, down, metric, run_paused, spans, step};
 use crate::queue::tests::assert_books_close;
 
 fn context() -> BuildContext {
@@ -75,10 +75,6 @@ impl Started {
             &[("reason", reason)],
         )
     }
-}
-
-fn down() -> Act {
-    Act::Refuse(Refused::retryable("connection refused"))
 }
 
 async fn some_time() {
@@ -159,11 +155,7 @@ async fn a_full_disk_refuses_and_delivers_and_recovers_by_itself() {
     for id in 0..5 {
         queue.stage.consume(spans([id])).await.unwrap();
     }
-    fs.plan(Plan {
-        fault: Fault::Full,
-        at: 0,
-        calls: usize::MAX / 2,
-    });
+    fs.fails_from(0, Fault::Full);
     let refused = queue.stage.consume(spans([100])).await.unwrap_err();
     assert!(
         !refused.permanent && refused.message.contains("cannot be written"),
@@ -243,6 +235,48 @@ async fn who_waits_for_the_result_hears_it_through_batches_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_refused_for_good_is_kept_in_the_dead_letter_and_only_that() {
+    use crate::queue::log::look;
+    for durability in [Durability::Fsync, Durability::Memory] {
+        let fs = SimFs::default();
+        let far_end = FarEnd::new(Act::Take);
+        far_end.refuse_spans([7, 12]);
+        let delivery = with(|queue| {
+            queue.durability = Some(durability);
+            queue.dead_letter = Some(PathBuf::from("refused"));
+            queue.batch = Some(QueueBatch {
+                min_size: 5,
+                ..QueueBatch::default()
+            });
+        });
+        let queue = start(&fs, &delivery, &far_end);
+        for id in 0..20 {
+            queue.stage.consume(spans([id])).await.unwrap();
+        }
+        some_time().await;
+        queue.stop().await;
+        assert_eq!(far_end.all_ids().len(), 18);
+        assert_eq!(queue.dropped("permanent_error"), 2.0);
+        assert_eq!(queue.metric("radiosonde_dead_letter_items"), 2.0);
+        drop(queue);
+        let is_dead = |path: &&std::path::Path| path.starts_with("/state/refused");
+        let files = fs.files();
+        let dir = files
+            .iter()
+            .filter_map(|(path, _)| path.parent())
+            .find(is_dead)
+            .unwrap();
+        let mut kept = Vec::new();
+        let report = look(Arc::new(fs.clone()), dir, |_, batch| {
+            kept.extend(crate::queue::testing::ids(batch))
+        })
+        .unwrap();
+        kept.sort_unstable();
+        assert_eq!((kept, report.is_sound()), (vec![7, 12], true));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn damaged_records_are_counted_and_the_others_delivered() {
     let fs = SimFs::default();
     let first = start(&fs, &delivery(), &FarEnd::new(down()));
@@ -302,29 +336,6 @@ async fn a_queue_that_is_in_use_is_refused_until_it_is_free() {
     assert_eq!(far_end.all_ids(), [1, 3]);
 }
 
-#[derive(Clone, Debug)]
-enum Step {
-    Offer(u64),
-    Wait(u64),
-    Down,
-    Up,
-    Poison,
-    Restart,
-    PowerCut(u64),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        6 => (1u64..8).prop_map(Step::Offer),
-        3 => (1u64..20_000).prop_map(Step::Wait),
-        1 => Just(Step::Down),
-        1 => Just(Step::Up),
-        1 => Just(Step::Poison),
-        1 => Just(Step::Restart),
-        2 => any::<u64>().prop_map(Step::PowerCut),
-    ]
-}
-
 fn settings() -> impl Strategy<Value = QueueSettings> {
     (1usize..4, proptest::option::of((1u64..12, 0u64..3))).prop_map(|(num_consumers, batch)| QueueSettings {
         num_consumers,
@@ -371,11 +382,7 @@ async fn run_on(fs: &SimFs, settings: QueueSettings, steps: Vec<Step>) -> (usize
             Step::PowerCut(seed) => {
                 assert_books_close(&queue.context);
                 // The disk is gone a moment before the process: whatever that still does fails.
-                fs.plan(Plan {
-                    fault: Fault::PowerCut,
-                    at: 0,
-                    calls: 1,
-                });
+                fs.fails_from(0, Fault::PowerCut);
                 far_end.act(Act::Hang);
                 queue.running.stop(Deadline::after(Duration::ZERO)).await;
                 dropped += dropped_by(&queue);
@@ -398,15 +405,6 @@ fn dropped_by(queue: &Started) -> f64 {
     queue.metric("otelcol_dropped_items")
 }
 
-fn run_alone(settings: QueueSettings, steps: Vec<Step>) -> (usize, f64) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    runtime.block_on(run(settings, steps))
-}
-
 /// `RADIOSONDE_POWER_CUTS=20000 cargo test --lib queue::durable` runs the long form.
 fn sequences() -> u32 {
     let configured = std::env::var("RADIOSONDE_POWER_CUTS").ok();
@@ -419,9 +417,9 @@ proptest! {
     #[test]
     fn nothing_acknowledged_is_lost_by_restarts_outages_and_power_cuts(
         settings in settings(),
-        steps in proptest::collection::vec(step(), 1..30),
+        steps in proptest::collection::vec(step(2), 1..30),
     ) {
-        let (missing, dropped) = run_alone(settings, steps);
+        let (missing, dropped) = run_paused(run(settings, steps));
         prop_assert!(missing as f64 <= dropped, "{missing} missing, {dropped} dropped for good");
     }
 }
@@ -444,15 +442,10 @@ fn a_sequence_happens_the_same_way_each_time() {
         max_bytes: Some(16 << 20),
         ..QueueSettings::default()
     };
-    assert_eq!(run_alone(settings.clone(), steps.clone()), (0, 0.0));
+    assert_eq!(run_paused(run(settings.clone(), steps.clone())), (0, 0.0));
     let calls = || {
         let fs = SimFs::default();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        runtime.block_on(run_on(&fs, settings.clone(), steps.clone()));
+        run_paused(run_on(&fs, settings.clone(), steps.clone()));
         (fs.calls(), fs.syncs(), fs.files())
     };
     assert_eq!(calls(), calls());
@@ -469,11 +462,7 @@ async fn with_a_backlog(fs: &SimFs, far_end: &Arc<FarEnd>, fails_after: usize) -
     futures(&first, 0..200).await;
     first.stop().await;
     let second = start(fs, &small(), far_end);
-    fs.plan(Plan {
-        fault: Fault::Io,
-        at: fails_after,
-        calls: usize::MAX / 2,
-    });
+    fs.fails_from(fails_after, Fault::Io);
     tokio::time::sleep(Duration::from_secs(5)).await;
     second
 }

@@ -13,8 +13,6 @@ pub mod record;
 mod segments;
 mod settled;
 #[cfg(test)]
-pub mod sim_fs;
-#[cfg(test)]
 mod tests;
 mod writer;
 

@@ -89,6 +89,17 @@ impl Spill {
         self.dir.is_some()
     }
 
+    /// Whether an earlier run left something here. Blocks, for the time of one look into a directory.
+    pub fn has_files(&self) -> bool {
+        let names = self.dir.as_deref().and_then(|dir| self.fs.list(dir).ok());
+        names.is_some_and(|names| names.iter().any(|name| self.is_ours(name)))
+    }
+
+    fn is_ours(&self, name: &str) -> bool {
+        let rest = name.strip_prefix(&self.stem).and_then(|rest| rest.strip_prefix('-'));
+        rest.is_some_and(|rest| rest.ends_with(ENDING) || rest.ends_with(UNFINISHED))
+    }
+
     /// The directory, made where it is not there; `None` where nothing can be left. Blocks.
     pub fn prepare(&self) -> Option<&Path> {
         let dir = self.dir.as_deref()?;
@@ -189,10 +200,7 @@ impl Spill {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::NotYet),
             Err(error) => return Err(error),
         };
-        let is_ours = |name: &String| {
-            let rest = name.strip_prefix(&self.stem).and_then(|rest| rest.strip_prefix('-'));
-            rest.is_some_and(|rest| rest.ends_with(ENDING) || rest.ends_with(UNFINISHED))
-        };
+        let is_ours = |name: &String| self.is_ours(name);
         if !names.iter().any(is_ours) {
             return Ok(Found::NotYet);
         }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::component::ComponentKind;
 use crate::pdata::{Auth, Origin};
-use crate::queue::fake_fs::FakeFs;
+use crate::queue::sim_fs::{Fault, SimFs};
 use crate::queue::testing::{ids, spans, spans_from};
 
 fn context() -> BuildContext {
@@ -12,7 +12,7 @@ fn context() -> BuildContext {
     context
 }
 
-fn spill(fs: &FakeFs) -> Spill {
+fn spill(fs: &SimFs) -> Spill {
     Spill::with_fs(&context(), Signal::Traces, Arc::new(fs.clone()))
 }
 
@@ -38,7 +38,7 @@ fn drain(spill: &Spill) -> (Vec<u64>, u64) {
 
 #[test]
 fn what_is_left_comes_back_in_order_with_its_origin_and_the_file_goes() {
-    let fs = FakeFs::default();
+    let fs = SimFs::default();
     let origin = Arc::new(Origin {
         client: Some(([10, 0, 0, 1], 5).into()),
         metadata: vec![("x-tenant".into(), vec!["a".into(), "b".into()])],
@@ -70,7 +70,7 @@ fn what_is_left_comes_back_in_order_with_its_origin_and_the_file_goes() {
 
 #[test]
 fn a_file_that_was_not_answered_for_is_sent_again() {
-    let fs = FakeFs::default();
+    let fs = SimFs::default();
     spill(&fs).store(&[spans(0..2)], None).unwrap();
     let recovered = records(&spill(&fs)).unwrap().next_record().unwrap();
     drop(recovered);
@@ -79,7 +79,7 @@ fn a_file_that_was_not_answered_for_is_sent_again() {
 
 #[test]
 fn one_reader_at_a_time() {
-    let fs = FakeFs::default();
+    let fs = SimFs::default();
     spill(&fs).store(&[spans(0..2)], None).unwrap();
     let reading = records(&spill(&fs)).unwrap();
     assert!(records(&spill(&fs)).is_none());
@@ -89,7 +89,7 @@ fn one_reader_at_a_time() {
 
 #[test]
 fn exporters_and_signals_do_not_read_each_others_files() {
-    let fs = FakeFs::default();
+    let fs = SimFs::default();
     spill(&fs).store(&[spans(0..2)], None).unwrap();
     let logs = Spill::with_fs(&context(), Signal::Logs, Arc::new(fs.clone()));
     assert!(records(&logs).is_none());
@@ -102,18 +102,20 @@ fn exporters_and_signals_do_not_read_each_others_files() {
 fn whatever_fails_the_store_says_so_and_leaves_nothing_or_everything() {
     let batches = [spans(0..2), spans(2..5)];
     let calls = {
-        let fs = FakeFs::default();
+        let fs = SimFs::default();
         spill(&fs).store(&batches, None).unwrap();
         fs.calls()
     };
     for call in 0..=calls {
-        for with_power_cut in [false, true] {
-            let fs = FakeFs::default();
-            fs.fail_from(call);
+        // Killed by nobody, or the power goes and leaves of what was not synced what it likes.
+        for cut in [None, Some(1), Some(2), Some(3), Some(4)] {
+            let fs = SimFs::default();
+            let fault = if call % 2 == 0 { Fault::Full } else { Fault::Io };
+            fs.fails_from(call, fault);
             let stored = spill(&fs).store(&batches, None);
             fs.heal();
-            if with_power_cut {
-                fs.crash();
+            if let Some(seed) = cut {
+                fs.crash(seed + 10 * call as u64);
             }
             let (found, lost) = drain(&spill(&fs));
             match stored {
@@ -130,14 +132,14 @@ fn whatever_fails_the_store_says_so_and_leaves_nothing_or_everything() {
 fn a_disk_that_holds_less_takes_what_fits_and_the_rest_is_named() {
     let batches: Vec<Batch> = (0..20u64).map(|id| spans([id])).collect();
     let size = {
-        let fs = FakeFs::default();
+        let fs = SimFs::default();
         spill(&fs).store(&batches, None).unwrap();
         fs.files()[0].1.len()
     };
     let mut seen = std::collections::BTreeSet::new();
     for room in (0..size).step_by(size / 40) {
-        let fs = FakeFs::default();
-        fs.holds(room);
+        let fs = SimFs::default();
+        fs.holds(Some(room));
         let stored = spill(&fs).store(&batches, None).unwrap_err();
         let kept = stored.kept as u64;
         assert_eq!(
@@ -152,12 +154,12 @@ fn a_disk_that_holds_less_takes_what_fits_and_the_rest_is_named() {
 
 #[test]
 fn what_an_earlier_run_left_stays_where_it_is_when_only_that_does_not_fit() {
-    let fs = FakeFs::default();
+    let fs = SimFs::default();
     spill(&fs).store(&[spans(0..50)], None).unwrap();
     let used = fs.files()[0].1.len();
     let first_run = spill(&fs);
     let mut recovery = records(&first_run).unwrap();
-    fs.holds(used + used / 2);
+    fs.holds(Some(used + used / 2));
     first_run.store(&[spans([70])], Some(&mut recovery)).unwrap();
     drop(recovery);
     let (mut found, lost) = drain(&spill(&fs));
@@ -167,7 +169,7 @@ fn what_an_earlier_run_left_stays_where_it_is_when_only_that_does_not_fit() {
 
 #[test]
 fn a_recovery_that_was_not_finished_is_carried_over_whole() {
-    let fs = FakeFs::default();
+    let fs = SimFs::default();
     spill(&fs).store(&[spans([0]), spans([1]), spans([2])], None).unwrap();
     let first_run = spill(&fs);
     let mut recovery = records(&first_run).unwrap();
@@ -186,10 +188,10 @@ fn a_recovery_that_was_not_finished_is_carried_over_whole() {
 
 #[test]
 fn a_carry_over_that_fails_keeps_the_old_file() {
-    let fs = FakeFs::default();
+    let fs = SimFs::default();
     spill(&fs).store(&[spans([0]), spans([1])], None).unwrap();
     let mut recovery = records(&spill(&fs)).unwrap();
-    fs.fail_from(2);
+    fs.fails_from(2, Fault::Full);
     let stored = spill(&fs).store(&[], Some(&mut recovery));
     assert!(stored.is_ok(), "nothing is lost: it is where it was");
     fs.heal();
@@ -199,7 +201,7 @@ fn a_carry_over_that_fails_keeps_the_old_file() {
 
 #[test]
 fn damaged_files_are_kept_in_quarantine_up_to_a_bound() {
-    let fs = FakeFs::default();
+    let fs = SimFs::default();
     for _ in 0..QUARANTINED + 3 {
         spill(&fs).store(&[spans(0..2)], None).unwrap();
     }
@@ -268,7 +270,7 @@ proptest! {
         sizes in proptest::collection::vec(1u64..6, 1..8),
         damages in proptest::collection::vec(damage(), 1..4),
     ) {
-        let fs = FakeFs::default();
+        let fs = SimFs::default();
         let mut next_id = 0;
         let mut batches = Vec::new();
         for size in sizes {
@@ -298,7 +300,7 @@ proptest! {
 
     #[test]
     fn any_bytes_at_all_are_read_to_an_end(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
-        let fs = FakeFs::default();
+        let fs = SimFs::default();
         spill(&fs).store(&[spans(0..1)], None).unwrap();
         let path = fs.files()[0].0.clone();
         fs.damage(&path, |content| *content = bytes);
@@ -308,7 +310,7 @@ proptest! {
 
 #[test]
 fn a_body_behind_the_header_of_another_record_is_not_that_record() {
-    let fs = FakeFs::default();
+    let fs = SimFs::default();
     let batches = [spans(0..2), spans(2..4), spans(4..6)];
     spill(&fs).store(&batches, None).unwrap();
     let path = fs.files()[0].0.clone();

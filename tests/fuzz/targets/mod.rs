@@ -13,6 +13,8 @@ pub mod json;
 pub mod ottl;
 pub mod splicer;
 pub mod views;
+pub mod wal_directory;
+pub mod wal_record;
 #[cfg(feature = "aws")]
 pub mod xray_datagram;
 #[cfg(feature = "aws")]
@@ -30,6 +32,8 @@ pub const ALL: &[(&str, Target)] = &[
     ("ottl", ottl::run),
     ("codec", codec::run),
     ("grpc_frame", grpc_frame::run),
+    ("wal_record", wal_record::run),
+    ("wal_directory", wal_directory::run),
     #[cfg(feature = "aws")]
     ("firehose", firehose::run),
     #[cfg(feature = "aws")]

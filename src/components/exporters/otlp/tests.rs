@@ -331,7 +331,10 @@ fn refuses_what_cannot_work_and_says_where() {
         ("endpoint: a:1\nheaders: {grpc-timeout: 1S}", "set by gRPC"),
         ("endpoint: a:1\ntls: {ca_file: /nowhere/ca.pem}", "/nowhere/ca.pem"),
         ("endpoint: a:1\ntls: {cert_pem: x}", "needs both"),
-        ("endpoint: a:1\nsending_queue: {dead_letter: x}", "not built yet"),
+        (
+            "endpoint: a:1\nsending_queue: {dead_letter: ''}",
+            "must name a directory",
+        ),
     ] {
         let section = Section::from_yaml(yaml);
         let _ = OtlpFactory.check(&section);

@@ -52,8 +52,11 @@ impl Health {
                 verbose,
             ),
             "/readyz" if self.pulse.refuses() => self.probe(false, "ready", "memory is full, refusing data", verbose),
+            "/readyz" if self.board.is_ready() && !self.queues_are_open() => {
+                self.probe(false, "ready", "a queue is not open", verbose)
+            }
             "/readyz" => self.probe(self.board.is_ready(), "ready", "starting or stopping", verbose),
-            "/startupz" => self.probe(self.has_started(), "started", "starting", verbose),
+            "/startupz" => self.startup(verbose),
             path if self.is_configured(path) => self.collector_answer(verbose),
             _ => self.respond(StatusCode::NOT_FOUND, "text/plain", "not found\n".to_owned()),
         }
@@ -71,6 +74,28 @@ impl Health {
         let components = self.board.components();
         let is_past = |state: &ComponentState| matches!(state, ComponentState::Stopping | ComponentState::Stopped);
         self.board.is_ready() || components.iter().any(|(_, _, state)| is_past(state))
+    }
+
+    fn queues_are_open(&self) -> bool {
+        let (open, all) = self.board.open_queues();
+        open == all
+    }
+
+    /// Says how far the opening of durable queues has come. A stop closes them one by one, long after the start.
+    fn startup(&self, verbose: bool) -> Response<String> {
+        let (open, all) = self.board.open_queues();
+        let is_stopping = self.has_started() && !self.board.is_ready();
+        let good = self.has_started() && (open == all || is_stopping);
+        let mut body = if good {
+            json!({"status": "started"})
+        } else {
+            json!({"status": "not started", "reason": "starting"})
+        };
+        body["queues"] = json!({"open": open, "all": all});
+        if verbose {
+            body["components"] = self.components();
+        }
+        self.respond(code(good), "application/json", body.to_string())
     }
 
     fn probe(&self, good: bool, word: &str, trouble: &str, verbose: bool) -> Response<String> {

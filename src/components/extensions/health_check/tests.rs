@@ -81,6 +81,25 @@ async fn a_stopping_agent_is_alive_and_started_but_not_ready() {
     assert_eq!(codes, [200, 503, 200]);
 }
 
+#[tokio::test]
+async fn a_queue_that_is_still_being_opened_is_told_and_holds_the_start_up() {
+    let board = StatusBoard::default();
+    let health = health(texts("/"), &board);
+    let (first, second) = (std::path::Path::new("/q/a"), std::path::Path::new("/q/b"));
+    board.queue_opens(first);
+    board.queue_opens(second);
+    board.queue_is_open(first);
+    board.set_ready(true);
+    let (code, body) = ask(&health, "/startupz");
+    assert_eq!(code, 503);
+    assert!(body.contains(r#""queues":{"all":2,"open":1}"#), "{body}");
+    assert_eq!(ask(&health, "/readyz").0, 503);
+    board.queue_is_open(second);
+    assert_eq!((ask(&health, "/startupz").0, ask(&health, "/readyz").0), (200, 200));
+    board.queue_is_gone(first);
+    assert_eq!(board.open_queues(), (1, 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn refusing_for_more_than_ten_seconds_is_not_ready_and_a_stalled_runtime_is_not_alive() {
     let board = StatusBoard::default();

@@ -27,6 +27,7 @@ use crate::component::{
 use crate::config::Section;
 use crate::config::types::GoDuration;
 use crate::pdata::{Batch, Headers, Signal};
+use crate::queue::Spill;
 use group::{Common, Group};
 use leftovers::Leftovers;
 
@@ -133,6 +134,19 @@ impl ProcessorPlan for BatchPlan {
         })
     }
 
+    fn passing(&self, context: BuildContext, signal: Signal, next: Outlet) -> Option<BuiltProcessor> {
+        if !Spill::new(&context, signal).has_files() {
+            return None;
+        }
+        let mut processor = BatchProcessor::new(&context, signal, &self.config, next);
+        processor.passes = true;
+        let processor = Arc::new(processor);
+        Some(BuiltProcessor::Active {
+            stage: Arc::clone(&processor) as Arc<dyn Stage>,
+            running: processor,
+        })
+    }
+
     fn batching(&self) -> Option<QueueBatch> {
         let config = &self.config;
         Some(QueueBatch {
@@ -159,6 +173,8 @@ struct BatchProcessor {
     tasks: TaskTracker,
     /// What a stop could not hand on, and what an earlier one left.
     leftovers: Arc<Leftovers>,
+    /// New data is only passed on: the batching stands behind a queue.
+    passes: bool,
     stopped: OnceCell<()>,
 }
 
@@ -185,6 +201,7 @@ impl BatchProcessor {
             only,
             tasks,
             leftovers,
+            passes: false,
             stopped: OnceCell::new(),
         }
     }
@@ -224,6 +241,9 @@ impl BatchProcessor {
 
 impl Stage for BatchProcessor {
     fn consume(&self, batch: Batch) -> BoxFuture<'_, Result<(), Refused>> {
+        if self.passes {
+            return Box::pin(async move { self.common.next.consume(batch).await });
+        }
         Box::pin(async move {
             let mut batch = batch;
             loop {

@@ -304,6 +304,34 @@ async fn what_a_stop_cannot_hand_on_is_handed_on_after_the_next_start() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_an_earlier_run_left_is_handed_on_where_the_batching_stands_behind_a_queue_now() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut first = context();
+    first.spill_dir = Some(temp.path().join("spill"));
+    let plan = BatchPlan { config: config(2, 0) };
+    let passing = |context: &BuildContext, far_end: Arc<FarEnd>| {
+        plan.passing(context.clone(), Signal::Traces, Outlet::to(far_end))
+    };
+    assert!(passing(&first, FarEnd::new(Act::Take)).is_none(), "nothing was left");
+    let full = Refused::retryable("sending queue is full");
+    let (stage, running) = build(&first, config(2, 0), FarEnd::new(Act::Refuse(full)));
+    stage.consume(spans(0..2)).await.unwrap();
+    running.stop(soon()).await;
+
+    let mut second = context();
+    second.spill_dir = first.spill_dir;
+    let far_end = FarEnd::new(Act::Take);
+    let Some(BuiltProcessor::Active { stage, running }) = passing(&second, far_end.clone()) else {
+        panic!("something was left");
+    };
+    stage.consume(spans([7])).await.unwrap();
+    assert!(far_end.all_ids().contains(&7), "new data does not wait here");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(far_end.all_ids(), [0, 1, 7]);
+    running.stop(soon()).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_can_neither_be_handed_on_nor_written_is_counted_at_the_deadline() {
     let full = Refused::retryable("sending queue is full");
     let context = context();

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::*;
-use crate::queue::log::sim_fs::{Fault, Plan};
+use crate::queue::sim_fs::{Fault, Plan};
 
 /// What happened to the records of a history.
 #[derive(Default)]

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::record::{Draft, Range};
-use super::sim_fs::{Dice, SimFs};
 use super::{Opened, Read, open};
 use crate::component::UnixNanos;
 use crate::pdata::{Auth, Batch, Origin, Signal};
+use crate::queue::sim_fs::{Dice, SimFs};
 
 /// Small, so that segments come and go.
 const SEGMENT: u64 = 1500;

@@ -183,6 +183,15 @@ impl SimFs {
         disk.plan = Some(Plan { at, ..plan });
     }
 
+    /// The `call`-th call from now on (0 the next) fails, and every one after it until [`SimFs::heal`].
+    pub fn fails_from(&self, call: usize, fault: Fault) {
+        self.plan(Plan {
+            fault,
+            at: call,
+            calls: usize::MAX / 2,
+        });
+    }
+
     /// Works again.
     pub fn heal(&self) {
         let mut disk = self.disk();
