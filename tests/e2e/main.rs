@@ -159,11 +159,14 @@ fn sighup_takes_a_new_configuration_and_keeps_the_old_one_when_it_is_invalid() {
     agent.rewrite("receivers: {otpl: }\n");
     agent.signal(Signal::SIGHUP);
     agent.wait_for("The new configuration is invalid. Running on with the old one.");
+    let failed = |port| sum_of(&get(port, "/metrics").1, "radiosonde_config_reload_failed");
+    assert_eq!(failed(ports[3]), 1.0);
     assert_eq!(send(ports[0], 1), 200);
     let renamed = config(&ports, "20ms").replace("nop", "nop/second");
     agent.rewrite(&renamed);
     agent.signal(Signal::SIGHUP);
     agent.wait_for("The configuration has been reloaded.");
+    assert_eq!(failed(ports[3]), 0.0);
     assert_eq!(send(ports[0], 1), 200);
     let status = get(ports[2], "/api/v1/status").1;
     assert!(status.contains("nop/second"), "{status}");

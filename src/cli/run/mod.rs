@@ -141,6 +141,7 @@ async fn reload(service: &mut Service, options: &RunOptions) {
     match (options.load)() {
         Ok(checked) => service.reload(checked).await,
         Err(problems) => {
+            service.stays_with_the_old_one();
             for problem in problems.lines() {
                 error!(%problem, "The new configuration is invalid. Running on with the old one.");
             }

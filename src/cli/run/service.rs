@@ -13,7 +13,7 @@ use super::RunOptions;
 use super::limits::{self, MemoryGroup};
 use super::state_dir::{StateDir, spill_dir};
 use crate::admin::{self, Admin};
-use crate::component::{Deadline, Registry, Running};
+use crate::component::{ComponentKind, Deadline, Gauge, Instruments, Registry, Running};
 use crate::config::Severity;
 use crate::config::service::{MemoryLimit, ServiceConfig};
 use crate::graph::checked::Checked;
@@ -43,6 +43,8 @@ pub struct Service {
     memory: MemoryBudget,
     guard: CancellationToken,
     tasks: TaskTracker,
+    /// 1 from a reload that failed until one succeeds.
+    reload_failed: Gauge,
     /// Held so that nobody else takes it.
     _state: Option<StateDir>,
 }
@@ -54,9 +56,17 @@ impl Service {
         let registry = Registry::default();
         let telemetry = telemetry::start(&config.telemetry, &registry, started, options.compat_metrics)
             .map_err(StartFailure::BeforeLogs)?;
+        let reload_failed = Instruments::new(registry.clone(), ComponentKind::Extension, "config").gauge(
+            "radiosonde_config_reload_failed",
+            "1 while the configuration that runs is an old one because the last reload failed.",
+            &[],
+        );
         log_warnings(&checked);
         match start_parts(options, config, &checked, registry, started, telemetry).await {
-            Ok(service) => Ok(service),
+            Ok(service) => Ok(Self {
+                reload_failed,
+                ..service
+            }),
             Err(message) => {
                 error!(error = %message, "The agent could not start.");
                 Err(StartFailure::Logged)
@@ -68,9 +78,11 @@ impl Service {
     pub async fn reload(&mut self, checked: Checked) {
         log_warnings(&checked);
         if let Err(problem) = self.graph.reload(&checked).await {
+            self.reload_failed.set(1.0);
             error!(error = %problem, "The new configuration could not be built. Running on with the old one.");
             return;
         }
+        self.reload_failed.set(0.0);
         let next = &checked.service;
         self.telemetry.replace_logs(&next.telemetry.logs);
         self.memory
@@ -85,6 +97,11 @@ impl Service {
         self.config.memory.limit = next.memory.limit;
         self.config.shutdown = next.shutdown;
         info!("The configuration has been reloaded.");
+    }
+
+    /// Says that the new configuration is not one.
+    pub fn stays_with_the_old_one(&self) {
+        self.reload_failed.set(1.0);
     }
 
     /// Stops in order: the graph drains, then the last answers about it are given.
@@ -192,6 +209,7 @@ async fn start_parts(
         memory,
         guard,
         tasks,
+        reload_failed: Gauge::default(),
         _state: state,
     })
 }
