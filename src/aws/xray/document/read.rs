@@ -201,24 +201,18 @@ impl Reader<'_> {
     /// A string; most have no escapes and stay where they are.
     fn text(&mut self) -> Result<Piece, NotJson> {
         let start = self.at + 1;
-        let mut at = start;
-        loop {
-            match self.bytes.get(at) {
-                Some(b'"') => {
-                    self.at = at + 1;
-                    return Ok(self.piece(start, at));
-                }
-                Some(b'\\') => {
-                    self.at = at;
-                    return self.escaped_text(start);
-                }
-                Some(_) => at += 1,
-                None => {
-                    self.at = at;
-                    return self.fail();
-                }
-            }
+        let rest = self.bytes.get(start..).unwrap_or_default();
+        let Some(length) = memchr::memchr2(b'"', b'\\', rest) else {
+            self.at = self.bytes.len();
+            return self.fail();
+        };
+        let at = start + length;
+        if rest[length] == b'\\' {
+            self.at = at;
+            return self.escaped_text(start);
         }
+        self.at = at + 1;
+        Ok(self.piece(start, at))
     }
 
     /// The rest of a string from its first escape on; `start` is behind its quote.

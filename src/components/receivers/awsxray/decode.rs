@@ -4,7 +4,6 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use smallvec::SmallVec;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -14,15 +13,15 @@ use super::sockets::{Chunk, Chunks};
 use super::telemetry::Telemetry;
 use crate::aws::xray::datagram;
 use crate::aws::xray::hold::{Hold, Released};
-use crate::aws::xray::translate::{Document, Reader, Spans};
+use crate::aws::xray::translate::{Document, Encoder, Reader, Spans};
 use crate::component::{BuildContext, DropReason, Outlet};
-use crate::pdata::{Batch, Decoded, Origin, Permit, Signal};
+use crate::pdata::{Batch, Origin, Permit, Signal};
 
 /// Shared by the decoders and the timer.
 pub(super) type Holding = Arc<Mutex<Hold>>;
 
-/// Documents in one batch, about.
-const LARGE_BATCH: usize = 512;
+/// Spans in one batch, about.
+const LARGE_BATCH: u32 = 512;
 /// How often is looked for what was held long enough.
 const LOOK: Duration = Duration::from_secs(1);
 /// Between two offers of a batch that was refused.
@@ -40,24 +39,42 @@ pub(super) struct Decoder {
     pub(super) context: BuildContext,
 }
 
+/// Spans of a batch, as its bytes.
+#[derive(Default)]
+struct Written {
+    bytes: Vec<u8>,
+    spans: u32,
+}
+
+impl Written {
+    fn add(&mut self, document: Document, encoder: &mut Encoder) {
+        self.spans += u32::try_from(document.spans().len()).unwrap_or(u32::MAX);
+        encoder.write(document.resource_spans, &mut self.bytes);
+    }
+}
+
 impl Decoder {
     /// The task of one socket's datagrams; ends when the socket is closed and its queue empty.
     pub(super) async fn run(self: Arc<Self>, mut chunks: Chunks) {
-        let mut spans = Spans::default();
+        let (mut spans, mut encoder) = (Spans::default(), Encoder::default());
+        let mut usual_size = 0;
         while let Some(chunk) = chunks.take().await {
             let mut permits: SmallVec<[Arc<Permit>; 1]> = SmallVec::new();
+            let mut written = Written::default();
+            written.bytes.reserve(usual_size);
             let mut next = Some(chunk);
             while let Some(chunk) = next {
                 self.decode(&chunk, &mut spans);
+                self.write(&mut spans, &mut encoder, &mut written);
                 permits.push(Arc::new(chunk.permit));
-                next = if spans.documents.len() < LARGE_BATCH {
+                next = if written.spans < LARGE_BATCH {
                     chunks.take_now()
                 } else {
                     None
                 };
             }
-            let documents = self.hold_back(&mut spans);
-            self.offer(documents, permits).await;
+            usual_size = written.bytes.len();
+            self.offer(written, permits).await;
         }
     }
 
@@ -90,23 +107,25 @@ impl Decoder {
     }
 
     /// What may go on of the documents: without inferred ones, and without those that have no end yet.
-    fn hold_back(&self, spans: &mut Spans) -> Vec<Document> {
+    fn write(&self, spans: &mut Spans, encoder: &mut Encoder, written: &mut Written) {
         if !self.keep_inferred {
             self.telemetry.inferred_dropped.add(spans.drop_inferred() as u64);
         }
-        let documents = std::mem::take(&mut spans.documents);
+        let documents = spans.documents.drain(..);
         let mut holding = self.holding.lock().unwrap_or_else(PoisonError::into_inner);
-        if holding.is_empty() && !documents.iter().any(|document| document.in_progress) {
-            return documents;
+        if holding.is_empty() && !documents.as_slice().iter().any(|document| document.in_progress) {
+            drop(holding);
+            documents.for_each(|document| written.add(document, encoder));
+            return;
         }
-        let (mut out, mut released) = (Vec::with_capacity(documents.len()), Released::default());
+        let (mut out, mut released) = (Vec::new(), Released::default());
         let now = Instant::now();
         for document in documents {
             holding.offer(document, now, &mut out, &mut released);
         }
         drop(holding);
         self.telemetry.released(released);
-        out
+        out.into_iter().for_each(|document| written.add(document, encoder));
     }
 
     /// The timer's task. At the end it waits for the decoders, then gives out everything that is held.
@@ -133,24 +152,22 @@ impl Decoder {
             &mut released,
         );
         self.telemetry.released(released);
-        self.offer(out, SmallVec::new()).await;
+        let (mut written, mut encoder) = (Written::default(), Encoder::default());
+        out.into_iter().for_each(|document| written.add(document, &mut encoder));
+        self.offer(written, SmallVec::new()).await;
     }
 
     /// Until the pipeline has taken it: nobody will send it again. Meanwhile the queue fills.
-    async fn offer(&self, documents: Vec<Document>, permits: SmallVec<[Arc<Permit>; 1]>) {
+    async fn offer(&self, written: Written, permits: SmallVec<[Arc<Permit>; 1]>) {
         let Some(outlet) = &self.outlet else { return };
-        if documents.is_empty() {
+        if written.spans == 0 {
             return;
         }
-        let resource_spans = documents.into_iter().map(|document| document.resource_spans).collect();
-        let decoded = Decoded::Traces(ExportTraceServiceRequest { resource_spans });
         let origin = Origin {
             permits,
             ..Origin::default()
         };
-        let mut batch = Batch::from_decoded(decoded, Arc::new(origin));
-        // As bytes it is cheap to keep for another offer.
-        batch.parts();
+        let batch = Batch::from_wire(Signal::Traces, written.bytes.into(), written.spans, Arc::new(origin));
         let items = batch.items();
         let mut pause = FIRST_PAUSE;
         let counts = &self.telemetry.counts;
