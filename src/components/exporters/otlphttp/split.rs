@@ -41,7 +41,8 @@ pub struct Failed {
 /// Cuts, sends, remembers.
 pub struct Splitter {
     exporter: ComponentId,
-    taken: Mutex<VecDeque<u64>>,
+    /// Pieces that are over, and whether the far end has them.
+    over: Mutex<VecDeque<(u64, bool)>>,
     too_old: Counter,
     from_the_future: Counter,
     too_large: Counter,
@@ -59,7 +60,7 @@ impl Splitter {
         let help = "Spans shortened to what the far end takes.";
         Self {
             exporter: context.id.clone(),
-            taken: Mutex::default(),
+            over: Mutex::default(),
             too_old: dropped("too_old"),
             from_the_future: dropped("from_the_future"),
             too_large: dropped("too_large"),
@@ -82,15 +83,18 @@ impl Splitter {
         let mut keys = Vec::new();
         let mut again: Option<Refused> = None;
         let mut never: Option<Refused> = None;
+        let (mut any_taken, mut refused_items) = (false, 0);
         while let Some(mut piece) = waiting.pop_front() {
             let key = key_of(&mut piece);
-            if self.has(key) {
+            if let Some(taken) = self.ended(key) {
+                any_taken |= taken;
                 keys.push(key);
                 continue;
             }
             let items = piece.items();
             let Err(failed) = send(piece.clone()).await else {
-                self.note(key);
+                any_taken = true;
+                self.note(key, true);
                 keys.push(key);
                 continue;
             };
@@ -108,10 +112,10 @@ impl Splitter {
                     self.too_large.add(1);
                 }
             } else if failed.refused.permanent {
-                self.refused.add(items as u64);
+                refused_items += items as u64;
                 tracing::error!(exporter = %self.exporter, items, reason = %failed.refused,
                     "a part of a batch was refused for good; it is lost");
-                self.note(key);
+                self.note(key, false);
                 keys.push(key);
                 never = Some(failed.refused);
             } else {
@@ -119,33 +123,40 @@ impl Splitter {
             }
         }
         match (again, never) {
-            (Some(refused), _) => Err(refused),
-            (None, Some(refused)) if keys.len() == 1 => {
+            (Some(refused), _) => {
+                self.refused.add(refused_items);
+                Err(refused)
+            }
+            // Nothing of it is there: then all of it was dropped, and none of it sent.
+            (None, Some(refused)) if !any_taken => {
                 self.forget(&keys);
                 Err(refused)
             }
             (None, _) => {
+                self.refused.add(refused_items);
                 self.forget(&keys);
                 Ok(())
             }
         }
     }
 
-    fn has(&self, key: u64) -> bool {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner).contains(&key)
+    /// `None`: it has yet to be sent. Else whether it was taken.
+    fn ended(&self, key: u64) -> Option<bool> {
+        let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        over.iter().find(|(have, _)| *have == key).map(|(_, taken)| *taken)
     }
 
-    fn note(&self, key: u64) {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if taken.len() == REMEMBERED {
-            taken.pop_front();
+    fn note(&self, key: u64, taken: bool) {
+        let mut over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        if over.len() == REMEMBERED {
+            over.pop_front();
         }
-        taken.push_back(key);
+        over.push_back((key, taken));
     }
 
     fn forget(&self, keys: &[u64]) {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.retain(|key| !keys.contains(key));
+        let mut over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        over.retain(|(key, _)| !keys.contains(key));
     }
 
     /// The pieces of a batch.

@@ -185,14 +185,13 @@ async fn without_transaction_search_the_refusal_is_told() {
     let bench = Bench::new("").await;
     bench.simulator.command_xray(r#"{"destination": "XRay"}"#).unwrap();
     let now = bench.now();
-    let refused = bench
-        .built
-        .far_end
-        .consume(batch(vec![span(1, now, 1)]))
-        .await
-        .unwrap_err();
-    assert!(refused.permanent, "{refused}");
-    assert_eq!(bench.taken(), (0, 0));
+    // In one piece, and in several: nothing was taken, so nothing is counted as sent.
+    for count in [1, 25_000] {
+        let spans = batch((0..count).map(|n| span(n, now, 1)).collect());
+        let refused = bench.built.far_end.consume(spans).await.unwrap_err();
+        assert!(refused.permanent, "{refused}");
+        assert_eq!((bench.taken(), bench.dropped("refused")), ((0, 0), 0));
+    }
 }
 
 #[test]
