@@ -71,6 +71,7 @@ pub struct AccountSettings {
 pub struct EndpointSettings {
     pub cloudwatch: String,
     pub dynamodb: String,
+    pub logs: String,
     pub sagemaker: String,
     pub sts: String,
     pub tagging: String,
@@ -276,6 +277,7 @@ impl Access {
         let own = match service {
             Service::SageMaker => &self.settings.endpoints.sagemaker,
             Service::Tagging => &self.settings.endpoints.tagging,
+            Service::Logs => &self.settings.endpoints.logs,
         };
         let endpoint = if own.is_empty() { &self.settings.endpoint } else { own };
         JsonClient::new(service, config, endpoint, SdkTime(Arc::clone(&self.time)))
@@ -299,6 +301,70 @@ impl Access {
         let config = aws_sdk_sts::config::Builder::from(&config).interceptor(self.time.reader());
         aws_sdk_sts::Client::from_conf(config.build())
     }
+}
+
+/// Reports a `role_arn` that is none. Empty: no role.
+pub fn check_role(section: &Section, key: &str, arn: &str) {
+    if !arn.is_empty() && account_of_arn(arn).is_none() {
+        section.error_at(key, "must be the ARN of a role: arn:aws:iam::123456789012:role/NAME");
+    }
+}
+
+/// Who talks to one account and region only.
+#[derive(Clone, Debug, Default)]
+pub struct OnePlace {
+    /// Empty: that of the profile, else of the instance.
+    pub region: String,
+    /// Empty: no role.
+    pub role_arn: String,
+    pub external_id: String,
+    pub profile: String,
+    pub credentials: Option<StaticCredentials>,
+}
+
+impl OnePlace {
+    /// The region and the configuration of its clients; `None` where no region is known.
+    pub async fn load(self, clock: Arc<dyn Clock>) -> Option<(String, SdkConfig)> {
+        let settings = AccessSettings {
+            regions: Some(self.region)
+                .filter(|region| !region.is_empty())
+                .into_iter()
+                .collect(),
+            profile: self.profile,
+            credentials: self.credentials,
+            ..AccessSettings::default()
+        };
+        let access = Access::load(settings, clock).await;
+        let region = access.places().into_iter().next()?.region;
+        let role = (!self.role_arn.is_empty()).then(|| AccountSettings {
+            role_arn: self.role_arn,
+            external_id: self.external_id,
+            ..AccountSettings::default()
+        });
+        let place = Place {
+            role,
+            region: region.clone(),
+        };
+        let config = access.config(&place).await;
+        Some((region, config))
+    }
+}
+
+/// Warns, where a configuration is checked, that it names no region and the environment does not either. `own_only`:
+/// nobody else will be asked.
+pub fn warn_without_region(section: &Section, key: &str, own_only: bool) {
+    let is_set = |name: &str| std::env::var(name).is_ok_and(|region| !region.is_empty());
+    if ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().any(is_set) {
+        return;
+    }
+    let rest = if own_only {
+        "and with `local_mode` nobody else is asked: nothing can be sent to AWS"
+    } else {
+        "if profile, container and instance do not tell one either, nothing can be sent to AWS"
+    };
+    section.warn(format!(
+        "no region: neither `{key}` nor AWS_REGION or AWS_DEFAULT_REGION is set; {rest}"
+    ));
 }
 
 /// The account of a role's ARN (`arn:aws:iam::<account>:role/...`).

@@ -77,6 +77,18 @@ impl ClientTls {
         }
     }
 
+    /// TLS with the system's certificates for components whose configuration has no `tls` section; `verified: false` takes
+    /// any certificate.
+    pub fn of_system(verified: bool) -> Self {
+        Self {
+            keys: ClientKeys {
+                insecure_skip_verify: !verified,
+                ..ClientKeys::default()
+            },
+            ..Self::default()
+        }
+    }
+
     /// Whether the configuration has a `tls` section at all.
     pub fn is_written(&self) -> bool {
         self.written

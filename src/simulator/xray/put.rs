@@ -27,7 +27,8 @@ impl State {
         for (position, document) in documents.iter().enumerate() {
             let planned = refuse.filter(|_| position % 2 == 1);
             let checked = match planned {
-                Some(code) => Err((String::new(), code.to_owned())),
+                // The service names the document where it can read it.
+                Some(code) => Err((id_of(document), code.to_owned())),
                 None => check(document),
             };
             match checked {
@@ -55,6 +56,14 @@ impl State {
         self.telemetry_records += records.len() as u64;
         Ok(json!({}))
     }
+}
+
+fn id_of(document: &Json) -> String {
+    let read = document
+        .as_str()
+        .and_then(|written| serde_json::from_str::<Json>(written).ok());
+    read.map(|document| text(&document, "id").to_owned())
+        .unwrap_or_default()
 }
 
 /// The document, or its id as far as it is known and the error code.

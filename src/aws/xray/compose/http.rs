@@ -30,7 +30,11 @@ pub(super) fn http(source: &Source) -> Fields {
     let raw_status = source.text("aws.xray.http.response.status").map(Json::text);
     response.put("status", status.map(Json::Int).or(raw_status));
     let raw_length = source.text("aws.xray.http.response.content_length").map(Json::text);
-    response.put("content_length", length(source).map(Json::Int).or(raw_length));
+    let length = length(source).map(Json::Int).or(raw_length);
+    // The Collector writes a length for every call that has an `http` block.
+    let is_told = !request.is_empty() || !response.is_empty();
+    let collectors = (source.options.collector() && is_told).then_some(Json::Int(0));
+    response.put("content_length", length.or(collectors));
 
     let mut http = Fields::new();
     http.put_map("request", request);

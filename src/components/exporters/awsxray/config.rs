@@ -5,12 +5,13 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::super::delivery_config;
-use crate::aws::access::{StaticCredentials, account_of_arn};
+use crate::aws::access::{OnePlace, StaticCredentials, check_role, warn_without_region};
 use crate::aws::xray::compose::Options;
 use crate::aws::xray::translate::Compat;
-use crate::component::{Delivery, QueueSettings, RetrySettings};
+use crate::component::{ComponentId, Delivery, QueueSettings, RetrySettings};
 use crate::config::Section;
-use crate::config::types::ByteSize;
+use crate::config::types::{ByteSize, Secret};
+use crate::net::client::proxy::Proxy;
 
 #[derive(Deserialize)]
 #[serde(default)]
@@ -20,7 +21,7 @@ struct Keys {
     request_timeout_seconds: u64,
     max_retries: u32,
     no_verify_ssl: bool,
-    proxy_address: String,
+    proxy_address: Secret,
     region: String,
     local_mode: bool,
     resource_arn: String,
@@ -43,7 +44,7 @@ impl Default for Keys {
             request_timeout_seconds: 30,
             max_retries: 2,
             no_verify_ssl: false,
-            proxy_address: String::new(),
+            proxy_address: Secret::default(),
             region: String::new(),
             local_mode: false,
             resource_arn: String::new(),
@@ -65,6 +66,7 @@ impl Default for Keys {
 struct TelemetryKeys {
     enabled: bool,
     include_metadata: bool,
+    contributors: Vec<String>,
     hostname: String,
     instance_id: String,
     resource_arn: String,
@@ -75,6 +77,7 @@ impl Default for TelemetryKeys {
         Self {
             enabled: false,
             include_metadata: true,
+            contributors: Vec::new(),
             hostname: String::new(),
             instance_id: String::new(),
             resource_arn: String::new(),
@@ -87,6 +90,8 @@ impl Default for TelemetryKeys {
 pub(super) struct TelemetryConfig {
     /// What is not set is asked of the environment and the instance.
     pub(super) include_metadata: bool,
+    /// Receivers whose segments are those that were received; none: what the exporter was given.
+    pub(super) contributors: Vec<ComponentId>,
     pub(super) hostname: String,
     pub(super) instance_id: String,
     pub(super) resource_arn: String,
@@ -102,13 +107,13 @@ pub(super) struct Config {
     pub(super) timeout: Duration,
     /// Of one call, before the batch goes back to the queue.
     pub(super) retries: u32,
-    pub(super) region: String,
+    pub(super) place: OnePlace,
     pub(super) local_mode: bool,
-    pub(super) role_arn: String,
-    pub(super) external_id: String,
-    pub(super) profile: String,
-    pub(super) credentials: Option<StaticCredentials>,
     pub(super) max_request_bytes: usize,
+    /// Certificates are looked at.
+    pub(super) verified: bool,
+    /// On the way to X-Ray; else the environment's.
+    pub(super) proxy: Option<Proxy>,
     pub(super) composing: Options,
     pub(super) telemetry: Option<TelemetryConfig>,
 }
@@ -126,14 +131,17 @@ impl Config {
             },
         );
         if keys.no_verify_ssl {
-            section.error_at(
+            section.warn_at(
                 "no_verify_ssl",
-                "`no_verify_ssl` is not built yet: certificates are verified",
+                "certificates are not verified: whoever is on the way can read and change what is sent",
             );
         }
-        if !keys.proxy_address.is_empty() {
-            section.error_at("proxy_address", "`proxy_address` is not built yet");
-        }
+        let proxy = match keys.proxy_address.reveal() {
+            "" => None,
+            text => Proxy::parse(text)
+                .map_err(|problem| section.error_at("proxy_address", problem.to_string()))
+                .ok(),
+        };
         if keys.num_workers == 0 {
             section.error_at("num_workers", "must be at least 1");
         }
@@ -148,18 +156,16 @@ impl Config {
                 "must be at least 256KiB, for one document of 64 KiB",
             );
         }
-        if !keys.role_arn.is_empty() && account_of_arn(&keys.role_arn).is_none() {
-            section.error_at(
-                "role_arn",
-                "must be the ARN of a role: arn:aws:iam::123456789012:role/NAME",
-            );
-        }
+        check_role(section, "role_arn", &keys.role_arn);
         if keys.role_arn.is_empty() && !keys.external_id.is_empty() {
             section.error_at("external_id", "needs `role_arn`");
         }
         let is_url = keys.endpoint.starts_with("http://") || keys.endpoint.starts_with("https://");
         if !keys.endpoint.is_empty() && !is_url {
             section.error_at("endpoint", "must be a URL that begins with http:// or https://");
+        }
+        if keys.region.is_empty() {
+            warn_without_region(section, "region", keys.local_mode);
         }
         let telemetry = read_telemetry(section);
         Some(Self {
@@ -168,13 +174,17 @@ impl Config {
             endpoint: keys.endpoint,
             timeout: Duration::from_secs(keys.request_timeout_seconds),
             retries: keys.max_retries,
-            region: keys.region,
+            place: OnePlace {
+                region: keys.region,
+                role_arn: keys.role_arn,
+                external_id: keys.external_id,
+                profile: keys.profile,
+                credentials: keys.credentials,
+            },
             local_mode: keys.local_mode,
-            role_arn: keys.role_arn,
-            external_id: keys.external_id,
-            profile: keys.profile,
-            credentials: keys.credentials,
             max_request_bytes,
+            verified: !keys.no_verify_ssl,
+            proxy,
             composing: Options {
                 indexed: keys.indexed_attributes.into_iter().collect(),
                 index_all: keys.index_all_attributes,
@@ -189,15 +199,18 @@ impl Config {
 
 fn read_telemetry(section: &Section) -> Option<TelemetryConfig> {
     let section = section.take("telemetry")?;
-    if section.take("contributors").is_some() {
-        section.error_at(
-            "contributors",
-            "`contributors` is not built yet: each exporter reports its own segments",
-        );
-    }
     let keys: TelemetryKeys = section.read().unwrap_or_default();
+    for (index, contributor) in keys.contributors.iter().enumerate() {
+        if ComponentId::new(contributor).type_name() != "awsxray" {
+            section.error_at(
+                &format!("contributors::{index}"),
+                "must be the id of an `awsxray` receiver, such as awsxray or awsxray/2",
+            );
+        }
+    }
     keys.enabled.then_some(TelemetryConfig {
         include_metadata: keys.include_metadata,
+        contributors: keys.contributors.iter().map(|id| ComponentId::new(id)).collect(),
         hostname: keys.hostname,
         instance_id: keys.instance_id,
         resource_arn: keys.resource_arn,

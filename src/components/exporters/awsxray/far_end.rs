@@ -11,11 +11,10 @@ use tokio::sync::{Mutex, Semaphore};
 
 use super::config::Config;
 use super::delivered::{Delivered, Progress, key};
+use super::http::OwnHttp;
 use super::records::Records;
 use super::verdict::{self, CallFailed, Unprocessed};
-use crate::aws::access::AccountSettings;
 use crate::aws::xray::compose::{Composed, Documents, Dropped, Part, documents};
-use crate::aws::{Access, AccessSettings, Place};
 use crate::component::{BoxFuture, BuildContext, Clock, ComponentId, Counter, Instruments, LimitedLog, Refused, Stage};
 use crate::pdata::{Batch, Decoded, Signal};
 
@@ -111,9 +110,9 @@ impl FarEnd {
         Self {
             id: context.id.clone(),
             calls: Semaphore::new(config.workers),
-            config,
             clock: Arc::clone(&context.clock),
-            records: Records::default(),
+            records: Records::new(config.telemetry.as_ref(), &context.instruments),
+            config,
             telemetry: Telemetry::new(context),
             delivered: Delivered::default(),
             client: Mutex::new(None),
@@ -133,35 +132,16 @@ impl FarEnd {
 
     async fn load(&self) -> Result<Client, String> {
         let config = &self.config;
-        let mut regions: Vec<String> = Some(config.region.clone())
-            .filter(|region| !region.is_empty())
-            .into_iter()
-            .collect();
-        if regions.is_empty() && config.local_mode {
-            let of_process = ["AWS_REGION", "AWS_DEFAULT_REGION"]
+        let mut place = config.place.clone();
+        if place.region.is_empty() && config.local_mode {
+            let mut of_process = ["AWS_REGION", "AWS_DEFAULT_REGION"]
                 .into_iter()
                 .filter_map(|name| std::env::var(name).ok());
-            regions.extend(of_process.take(1));
-            if regions.is_empty() {
-                return Err("no region: set `region` or AWS_REGION".to_owned());
-            }
+            let region = of_process.next().ok_or("no region: set `region` or AWS_REGION")?;
+            place.region = region;
         }
-        let settings = AccessSettings {
-            regions,
-            profile: config.profile.clone(),
-            credentials: config.credentials.clone(),
-            ..AccessSettings::default()
-        };
-        let access = Access::load(settings, Arc::clone(&self.clock)).await;
-        let Some(place) = access.places().into_iter().next() else {
-            return Err("no region: set `region`, AWS_REGION or a profile".to_owned());
-        };
-        let role = (!config.role_arn.is_empty()).then(|| AccountSettings {
-            role_arn: config.role_arn.clone(),
-            external_id: config.external_id.clone(),
-            ..AccountSettings::default()
-        });
-        let sdk = access.config(&Place { role, ..place }).await;
+        let loaded = place.load(Arc::clone(&self.clock)).await;
+        let (_, sdk) = loaded.ok_or("no region: set `region`, AWS_REGION or a profile")?;
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(3).min(config.timeout))
             .operation_attempt_timeout(config.timeout)
@@ -174,6 +154,9 @@ impl FarEnd {
             .retry_config(retry);
         if !config.endpoint.is_empty() {
             builder = builder.endpoint_url(&config.endpoint);
+        }
+        if config.proxy.is_some() || !config.verified {
+            builder = builder.http_client(OwnHttp::new(config.proxy.clone(), config.verified, config.workers));
         }
         Ok(Client::from_conf(builder.build()))
     }

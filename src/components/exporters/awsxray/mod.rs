@@ -7,6 +7,7 @@
 mod config;
 mod delivered;
 mod far_end;
+mod http;
 mod records;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_sdk_xray::types::{BackendConnectionErrors, TelemetryRecord};
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::config::TelemetryConfig;
 use super::far_end::FarEnd;
 use super::verdict::Backend;
+use crate::component::{ComponentId, ComponentKind, Counter, Instruments, Registry};
 
 const EVERY: Duration = Duration::from_secs(60);
 /// Records that wait for X-Ray, and records a call.
@@ -19,8 +20,9 @@ const MOST_WAITING: usize = 30;
 const MOST_A_CALL: usize = 10;
 
 /// Counts since the last record.
-#[derive(Default)]
 pub(super) struct Records {
+    /// Who tells what was received; empty: the exporter itself.
+    contributors: Vec<Contributor>,
     received: AtomicI32,
     sent: AtomicI32,
     spillover: AtomicI32,
@@ -35,9 +37,80 @@ fn add(counter: &AtomicI32, n: usize) {
     });
 }
 
+/// What an `awsxray` receiver counts, read from its metrics: no component knows another.
+struct Contributor {
+    ok: Told,
+    rejected: Told,
+    dropped: Told,
+}
+
+/// A counter, and what of it has been told.
+struct Told(Counter, AtomicU64);
+
+impl Told {
+    fn new(counter: Counter) -> Self {
+        // What was counted before this exporter was built is another's to tell.
+        let before = AtomicU64::new(counter.value());
+        Self(counter, before)
+    }
+
+    fn take(&self) -> i32 {
+        let now = self.0.value();
+        let before = self.1.swap(now, Ordering::Relaxed);
+        i32::try_from(now.saturating_sub(before)).unwrap_or(i32::MAX)
+    }
+}
+
+impl Contributor {
+    fn new(id: &ComponentId, registry: &Registry) -> Self {
+        let instruments = Instruments::new(registry.clone(), ComponentKind::Receiver, id.as_str());
+        let outcome = |outcome| {
+            let help = "X-Ray datagrams by what became of them.";
+            Told::new(instruments.counter("xray_udp_datagrams_total", help, &[("outcome", outcome)]))
+        };
+        Self {
+            ok: outcome("ok"),
+            rejected: outcome("rejected"),
+            dropped: outcome("dropped"),
+        }
+    }
+
+    /// Adds what came since the last record.
+    fn add_to(&self, records: &Records) {
+        let [ok, rejected, dropped] = [&self.ok, &self.rejected, &self.dropped].map(Told::take);
+        for (counter, n) in [
+            (&records.received, ok),
+            (&records.received, rejected),
+            (&records.received, dropped),
+            (&records.rejected, rejected),
+            (&records.spillover, dropped),
+        ] {
+            add(counter, usize::try_from(n).unwrap_or_default());
+        }
+    }
+}
+
 impl Records {
+    pub(super) fn new(config: Option<&TelemetryConfig>, instruments: &Instruments) -> Self {
+        let ids = config.map(|config| config.contributors.as_slice()).unwrap_or_default();
+        Self {
+            contributors: ids
+                .iter()
+                .map(|id| Contributor::new(id, instruments.registry()))
+                .collect(),
+            received: AtomicI32::default(),
+            sent: AtomicI32::default(),
+            spillover: AtomicI32::default(),
+            rejected: AtomicI32::default(),
+            errors: Default::default(),
+        }
+    }
+
+    /// Documents that the exporter was given: the receivers have counted them where there are contributors.
     pub(super) fn received(&self, n: usize) {
-        add(&self.received, n);
+        if self.contributors.is_empty() {
+            add(&self.received, n);
+        }
     }
 
     pub(super) fn sent(&self, n: usize) {
@@ -59,6 +132,9 @@ impl Records {
 
     /// A record of what was counted; `None` when nothing was.
     fn take(&self, now: DateTime) -> Option<TelemetryRecord> {
+        self.contributors
+            .iter()
+            .for_each(|contributor| contributor.add_to(self));
         let take = |counter: &AtomicI32| counter.swap(0, Ordering::Relaxed);
         let counts = [&self.received, &self.sent, &self.spillover, &self.rejected].map(take);
         let errors = self.errors.each_ref().map(take);

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::aws::access::StaticCredentials;
+use crate::aws::access::{OnePlace, StaticCredentials, check_role, warn_without_region};
 use crate::aws::xray::hold::HoldSettings;
 use crate::aws::xray::translate::{Compat, MetadataMode, Options, Semconv};
 use crate::config::Section;
@@ -97,16 +97,13 @@ pub(super) struct ProxyConfig {
     pub(super) endpoint: Endpoint,
     pub(super) outbound: Option<Proxy>,
     pub(super) tls: ClientTls,
-    pub(super) region: String,
-    pub(super) role_arn: String,
+    pub(super) place: OnePlace,
     /// Else AWS's own for the region.
     pub(super) aws_endpoint: String,
     /// Neither ECS nor the instance is asked for a region.
     pub(super) local_mode: bool,
     pub(super) service_name: String,
     pub(super) allow_paths: Vec<String>,
-    pub(super) profile: String,
-    pub(super) credentials: Option<StaticCredentials>,
 }
 
 impl Config {
@@ -218,11 +215,9 @@ fn read_proxy(section: &Section) -> Option<ProxyConfig> {
             section.error_at("aws_endpoint", "must be a URL that begins with http:// or https://");
         }
     }
-    if !keys.role_arn.is_empty() && crate::aws::access::account_of_arn(&keys.role_arn).is_none() {
-        section.error_at(
-            "role_arn",
-            "must be the ARN of a role: arn:aws:iam::123456789012:role/NAME",
-        );
+    check_role(section, "role_arn", &keys.role_arn);
+    if keys.region.is_empty() {
+        warn_without_region(section, "proxy_server::region", keys.local_mode);
     }
     for (index, path) in keys.allow_paths.iter().enumerate() {
         if !path.starts_with('/') || path.contains(['?', '#', '*']) {
@@ -236,8 +231,13 @@ fn read_proxy(section: &Section) -> Option<ProxyConfig> {
         endpoint,
         outbound,
         tls,
-        region: keys.region,
-        role_arn: keys.role_arn,
+        place: OnePlace {
+            region: keys.region,
+            role_arn: keys.role_arn,
+            profile: keys.profile,
+            credentials: keys.credentials,
+            ..OnePlace::default()
+        },
         aws_endpoint: keys.aws_endpoint.trim_end_matches('/').to_owned(),
         local_mode: keys.local_mode,
         service_name: keys
@@ -245,7 +245,5 @@ fn read_proxy(section: &Section) -> Option<ProxyConfig> {
             .filter(|name| !name.is_empty())
             .unwrap_or_else(|| "xray".to_owned()),
         allow_paths: keys.allow_paths,
-        profile: keys.profile,
-        credentials: keys.credentials,
     })
 }

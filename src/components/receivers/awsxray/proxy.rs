@@ -6,7 +6,6 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use aws_config::Region;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
@@ -15,9 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::cache::{Cache, Kept};
 use super::config::Config;
 use super::region;
-use crate::aws::access::AccountSettings;
 use crate::aws::sign::{SignError, Signer};
-use crate::aws::{Access, AccessSettings, Place};
 use crate::component::{BuildContext, Counter};
 use crate::net::client::dial::Dialer;
 use crate::net::client::http::{HttpClient, HttpSettings};
@@ -192,39 +189,19 @@ impl Forwarder {
     async fn search(&self) -> Option<Target> {
         let proxy = &self.config.proxy;
         let of_process = |name: &str| std::env::var(name).ok();
-        let mut region = Some(proxy.region.clone()).filter(|region| !region.is_empty());
-        if region.is_none() {
-            region = region::of_environment(of_process);
+        let mut place = proxy.place.clone();
+        if place.region.is_empty() {
+            let mut region = region::of_environment(of_process);
+            if region.is_none() && !proxy.local_mode {
+                region = region::of_ecs(of_process).await;
+            }
+            if region.is_none() && proxy.local_mode {
+                return None;
+            }
+            place.region = region.unwrap_or_default();
         }
-        if region.is_none() && !proxy.local_mode {
-            region = region::of_ecs(of_process).await;
-        }
-        if region.is_none() && proxy.local_mode {
-            return None;
-        }
-        let settings = AccessSettings {
-            regions: region.into_iter().collect(),
-            profile: proxy.profile.clone(),
-            credentials: proxy.credentials.clone(),
-            ..AccessSettings::default()
-        };
         // Without a region this asks profile and instance for one.
-        let access = Access::load(settings, Arc::clone(&self.context.clock)).await;
-        let region = access.places().first()?.region.clone();
-        let role = (!proxy.role_arn.is_empty()).then(|| AccountSettings {
-            role_arn: proxy.role_arn.clone(),
-            ..AccountSettings::default()
-        });
-        let place = Place {
-            role,
-            region: region.clone(),
-        };
-        let config = access
-            .config(&place)
-            .await
-            .into_builder()
-            .region(Region::new(region.clone()))
-            .build();
+        let (region, config) = place.load(Arc::clone(&self.context.clock)).await?;
         let base = if proxy.aws_endpoint.is_empty() {
             region::endpoint(&region)
         } else {

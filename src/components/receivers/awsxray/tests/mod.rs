@@ -43,7 +43,7 @@ struct Running1 {
 async fn run(yaml: &str, sink: Sink) -> Running1 {
     let section = Section::from_yaml(yaml);
     let config = Config::check(&section).unwrap_or_else(|| panic!("{:?}", section.problems()));
-    assert!(section.problems().is_empty(), "{:?}", section.problems());
+    assert!(!section.has_errors(), "{:?}", section.problems());
     let sink = Arc::new(sink);
     let context = BuildContext::standalone(ComponentKind::Receiver, "awsxray");
     let mut config = config;

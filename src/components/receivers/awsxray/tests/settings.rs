@@ -5,12 +5,28 @@ use crate::aws::xray::translate::{Compat, Semconv};
 fn the_defaults_are_those_of_the_daemon() {
     let section = Section::from_yaml("{}");
     let config = Config::check(&section).unwrap();
-    assert!(section.problems().is_empty());
+    assert!(!section.has_errors());
     assert_eq!(config.endpoint.to_string(), "localhost:2000");
     assert_eq!(config.proxy.endpoint.to_string(), "localhost:2000");
     assert_eq!((config.receive_buffer, config.sockets), (8 << 20, 1));
     assert_eq!(config.hold.timeout, Duration::from_secs(300));
     assert_eq!(config.proxy.service_name, "xray");
+}
+
+#[test]
+fn a_region_that_nobody_names_is_a_warning_and_no_error() {
+    let regions = ["AWS_REGION", "AWS_DEFAULT_REGION"].map(std::env::var_os);
+    let section = Section::from_yaml("proxy_server: {local_mode: true}");
+    assert!(Config::check(&section).is_some() && !section.has_errors());
+    if regions.iter().all(Option::is_none) {
+        let problems = section.problems();
+        assert!(
+            problems[0].contains("no region") && problems[0].contains("`local_mode`"),
+            "{problems:?}"
+        );
+    }
+    let section = Section::from_yaml("proxy_server: {region: eu-central-1}");
+    assert!(Config::check(&section).is_some() && section.problems().is_empty());
 }
 
 #[test]

@@ -1,4 +1,7 @@
-//! Against a far end on a socket of its own that plays X-Ray.
+//! Against a far end on a socket of its own that plays X-Ray, and against the simulated one.
+
+#[cfg(feature = "simulator")]
+mod simulated;
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -17,17 +20,24 @@ struct Exporter {
 }
 
 fn exporter(peer: &Peer, more: &str) -> Exporter {
+    let context = BuildContext::standalone(ComponentKind::Exporter, "awsxray");
+    exporter_to(&format!("http://{}", peer.address), more, context)
+}
+
+fn exporter_to(url: &str, more: &str, context: BuildContext) -> Exporter {
+    let credentials = if more.contains("credentials:") {
+        ""
+    } else {
+        "credentials: {access_key_id: AKID, secret_access_key: secret}"
+    };
     let yaml = format!(
-        "endpoint: 'http://{}'\nregion: eu-central-1\nmax_retries: 0\nrequest_timeout_seconds: 5\ncredentials: \
-         {{access_key_id: AKID, secret_access_key: secret}}\n{more}",
-        peer.address
+        "endpoint: '{url}'\nregion: eu-central-1\nmax_retries: 0\nrequest_timeout_seconds: 5\n{credentials}\n{more}"
     );
     let section = Section::from_yaml(&yaml);
     let Some(Plan::Exporter(plan)) = AwsXrayFactory.check(&section) else {
         panic!("{:?}", section.problems());
     };
-    assert!(section.problems().is_empty(), "{:?}", section.problems());
-    let context = BuildContext::standalone(ComponentKind::Exporter, "awsxray");
+    assert!(!section.has_errors(), "{:?}", section.problems());
     Exporter {
         built: plan.build(context.clone()).unwrap(),
         context,
@@ -264,18 +274,75 @@ async fn a_record_at_the_end_tells_what_was_sent() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn contributors_tell_what_was_received_and_rejected() {
+    let peer = scripted(vec![]).await;
+    let context = BuildContext::standalone(ComponentKind::Exporter, "awsxray");
+    let receiver = crate::component::Instruments::new(
+        context.instruments.registry().clone(),
+        ComponentKind::Receiver,
+        "awsxray/in",
+    );
+    let datagrams = |outcome| receiver.counter("xray_udp_datagrams_total", "", &[("outcome", outcome)]);
+    // Of before the exporter was there.
+    datagrams("ok").add(100);
+    let more = "local_mode: true\ntelemetry: {enabled: true, hostname: h, instance_id: i, contributors: [awsxray/in]}";
+    let exporter = exporter_to(&format!("http://{}", peer.address), more, context);
+    datagrams("ok").add(5);
+    datagrams("rejected").add(2);
+    datagrams("dropped").add(1);
+    exporter.send(batch(1..=3)).await.unwrap();
+    let deadline = Deadline::after(Duration::from_secs(10));
+    exporter.built.running.stop(deadline).await;
+    let requests = peer.requests();
+    let records = requests.iter().find(|request| request.path == "/TelemetryRecords");
+    let body: serde_json::Value = serde_json::from_slice(&records.expect("a record").body).unwrap();
+    let record = &body["TelemetryRecords"][0];
+    let counts = ["Received", "Sent", "Rejected", "Spillover"].map(|name| &record[format!("Segments{name}Count")]);
+    assert_eq!(counts, [8, 3, 2, 1], "{record}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_is_gone_through_and_any_certificate_will_do_where_that_is_asked_for() {
+    let proxy = scripted(vec![]).await;
+    let more = format!("proxy_address: http://me:pw@{}", proxy.address);
+    let context = || BuildContext::standalone(ComponentKind::Exporter, "awsxray");
+    let through = exporter_to("http://xray.invalid:99", &more, context());
+    through.send(batch(1..=2)).await.unwrap();
+    let request = &proxy.requests()[0];
+    let target = (request.authority.as_str(), request.path.as_str());
+    assert_eq!(target, ("xray.invalid:99", "/TraceSegments"));
+    assert_eq!(request.header("proxy-authorization"), "Basic bWU6cHc=");
+    assert!(
+        request
+            .header("authorization")
+            .starts_with("AWS4-HMAC-SHA256 Credential=AKID/")
+    );
+
+    let authority = crate::net::tls::test_certificates::Authority::new();
+    let config = crate::net::client::test_peer::server_tls(&authority, None);
+    let peer = Peer::start_tls(config, |_| taken()).await;
+    let url = format!("https://localhost:{}", peer.address.port());
+    let refused = exporter_to(&url, "", context()).send(batch(1..=1)).await.unwrap_err();
+    assert!(!refused.permanent, "{refused}");
+    let trusting = exporter_to(&url, "no_verify_ssl: true", context());
+    trusting.send(batch(1..=1)).await.unwrap();
+    assert_eq!(peer.requests().len(), 1);
+}
+
 #[test]
 fn what_cannot_work_is_refused_with_its_place() {
     for (yaml, text) in [
-        ("no_verify_ssl: true", "not built yet"),
-        ("proxy_address: http://x", "not built yet"),
+        ("no_verify_ssl: true", "not verified"),
+        ("proxy_address: 'http://x y'", "proxy"),
+        ("local_mode: true", "no region"),
         ("num_workers: 0", "at least 1"),
         ("request_timeout_seconds: 0", "at least 1"),
         ("max_request_bytes: 1KiB", "at least 256KiB"),
         ("role_arn: me", "ARN"),
         ("external_id: x", "needs `role_arn`"),
         ("endpoint: xray.example", "must be a URL"),
-        ("telemetry: {contributors: [x]}", "not built yet"),
+        ("telemetry: {contributors: [x]}", "`awsxray` receiver"),
         ("compat: new", "compat"),
     ] {
         let section = Section::from_yaml(yaml);
