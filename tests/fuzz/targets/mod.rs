@@ -16,6 +16,8 @@ pub mod views;
 pub mod wal_directory;
 pub mod wal_record;
 #[cfg(feature = "aws")]
+pub mod xray_answers;
+#[cfg(feature = "aws")]
 pub mod xray_datagram;
 #[cfg(feature = "aws")]
 pub mod xray_document;
@@ -36,6 +38,8 @@ pub const ALL: &[(&str, Target)] = &[
     ("wal_directory", wal_directory::run),
     #[cfg(feature = "aws")]
     ("firehose", firehose::run),
+    #[cfg(feature = "aws")]
+    ("xray_answers", xray_answers::run),
     #[cfg(feature = "aws")]
     ("xray_datagram", xray_datagram::run),
     #[cfg(feature = "aws")]
