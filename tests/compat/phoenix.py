@@ -5,6 +5,7 @@ exports by gRPC in one run and by HTTP in the other.
 """
 
 import base64
+import contextlib
 import json
 import os
 import subprocess
@@ -122,7 +123,9 @@ def check(sent, got):
         A.expect("attributes", {name: found.get(name) for name in span.attributes}, dict(span.attributes))
 
 
-def main():
+@contextlib.contextmanager
+def serving():
+    """A phoenix of our own: (port of its API and of OTLP by HTTP, port of OTLP by gRPC)."""
     port, grpc_port = A.free_port(), A.free_port()
     with tempfile.TemporaryDirectory(prefix="radiosonde-phoenix-") as folder:
         environment = dict(
@@ -135,24 +138,29 @@ def main():
             [os.environ["COMPAT_PHOENIX_PYTHON"], "-m", "phoenix.server.main", "serve"], env=environment, stdout=log, stderr=log
         )
         try:
-            A.wait_for_port(port, 120)
+            A.wait_for_port(port, 300)
             A.wait_for_port(grpc_port, 60)
-            cases = (
-                ("otlp", f'otlp: {{endpoint: "127.0.0.1:{grpc_port}", tls: {{insecure: true}}}}'),
-                ("otlphttp", f'otlphttp: {{endpoint: "http://127.0.0.1:{port}"}}'),
-            )
-            for name, exporter in cases:
-                project = f"compat-{name}"
-                with A.Agent(CONFIG, name=name, exporter=exporter) as agent:
-                    sent = send(agent.grpc, project)
-                    check(sent, read_back(port, project, len(sent)))
-                print(f"phoenix by {name}: {len(sent)} spans read back, equal")
+            yield port, grpc_port
         except BaseException:
             print(open(f"{folder}/log").read()[-2000:])
             raise
         finally:
             phoenix.terminate()
             phoenix.wait(timeout=30)
+
+
+def main():
+    with serving() as (port, grpc_port):
+        cases = (
+            ("otlp", f'otlp: {{endpoint: "127.0.0.1:{grpc_port}", tls: {{insecure: true}}}}'),
+            ("otlphttp", f'otlphttp: {{endpoint: "http://127.0.0.1:{port}"}}'),
+        )
+        for name, exporter in cases:
+            project = f"compat-{name}"
+            with A.Agent(CONFIG, name=name, exporter=exporter) as agent:
+                sent = send(agent.grpc, project)
+                check(sent, read_back(port, project, len(sent)))
+            print(f"phoenix by {name}: {len(sent)} spans read back, equal")
 
 
 if __name__ == "__main__":

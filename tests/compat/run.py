@@ -54,6 +54,7 @@ def checks():
     yield "node_sdk", node
     yield "browser", browser
     yield "phoenix", sdk or (None if has_module(phoenix, "phoenix") else "arize-phoenix is not installed")
+    yield "phoenix_xray", None if has_module(phoenix, "phoenix") and has_module(python, "boto3") else "arize-phoenix or boto3 is not installed"
     botocore = None if has_module(python, "opentelemetry.instrumentation.botocore") else "opentelemetry-instrumentation-botocore is not installed"
     yield "botocore_spans", sdk or botocore
     yield "xray_poll", None if has_module(python, "boto3") else "boto3 is not installed"

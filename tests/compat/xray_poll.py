@@ -86,7 +86,7 @@ def spans_of(document, parent, into):
         spans_of(part, document["id"], into)
 
 
-def read_by_boto3(client, start):
+def read_by_boto3(client, start, least=500):
     """{trace: {span: (parent, start, end, fault)}} by the calls that a reader makes."""
     traces, token = [], {}
     window = dict(StartTime=start - timedelta(minutes=31), EndTime=start + timedelta(minutes=10), TimeRangeType="TraceId")
@@ -98,7 +98,7 @@ def read_by_boto3(client, start):
         if "NextToken" not in page:
             break
         token = {"NextToken": page["NextToken"]}
-    check(scanned == len(traces) > 500, f"{scanned} scanned, {len(traces)} listed")
+    check(scanned == len(traces) > least, f"{scanned} scanned, {len(traces)} listed")
     for field in ("StartTime", "Duration", "ResponseTime", "Revision", "IsPartial", "MatchedEventTime", "Http",
                   "Annotations", "ServiceIds", "EntryPoint"):
         check(field in traces[0], f"summaries have {field}")
@@ -157,6 +157,33 @@ def read_by_agent(url, expected):
         return collect(running.out)
 
 
+def read_through_a_crash(url, expected):
+    """Killed (-9) in the middle of a window, then started again with the same state: nothing is missing, and what comes
+    twice is what was in flight."""
+    # Slow, so that there is a middle.
+    config = AGENT.replace('path: "{out}"', 'path: "{out}", append: true').replace("initial: 50, max: 50", "initial: 8, max: 8")
+    wanted = sum(map(len, expected.values()))
+    with agent.Agent(config, url=url) as running:
+        deadline = time.monotonic() + 180
+        while sum(map(len, (before := collect(running.out)).values())) < 300:
+            check(time.monotonic() < deadline, "the first spans come")
+            time.sleep(0.02)
+        running.process.kill()
+        running.process.wait()
+        before = sum(map(len, collect(running.out).values()))
+        check(before < wanted, "it was killed in the middle")
+        running.__enter__()
+        while sum(map(len, collect(running.out).values())) < wanted and time.monotonic() < deadline:
+            time.sleep(0.5)
+        time.sleep(3)
+        got = collect(running.out)
+    missing = sum(span not in got.get(trace, {}) for trace, spans in expected.items() for span in spans)
+    twice = sum(len(seen) > 1 for spans in got.values() for seen in spans.values())
+    check(not missing, f"{missing} spans are missing after the crash")
+    check(twice <= 2500, f"{twice} spans came twice, more than one batch")
+    print(f"killed after {before} of {wanted} spans: none missing, {twice} came twice")
+
+
 def collect(path):
     """{trace: {span: [span, ...]}} of what the file exporter wrote."""
     traces = {}
@@ -205,6 +232,7 @@ def main():
             expected = ask(url, datetime.fromtimestamp(start, timezone.utc))
             got = read_by_agent(url, expected)
             compare(expected, got)
+            read_through_a_crash(url, expected)
         finally:
             simulator.terminate()
             simulator.wait()
