@@ -32,6 +32,8 @@ impl Limits {
     pub const SAGEMAKER: Self = Self { start: 2.0, max: 5.0 };
     /// GetResources of tagging.
     pub const TAGGING: Self = Self { start: 1.0, max: 3.0 };
+    /// FilterLogEvents: AWS allows 5 to 25, by region.
+    pub const FILTER_LOG_EVENTS: Self = Self { start: 4.0, max: 10.0 };
     pub const STS: Self = Self { start: 1.0, max: 2.0 };
 }
 

@@ -13,6 +13,8 @@ mod healthcheck;
 mod output;
 #[cfg(feature = "aws")]
 mod plan;
+#[cfg(feature = "aws")]
+mod plan_xray;
 mod queue;
 pub mod run;
 #[cfg(all(feature = "aws", feature = "simulator"))]

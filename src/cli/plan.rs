@@ -1,4 +1,5 @@
-//! `radiosonde aws plan`: how many series a configuration polls of CloudWatch, and what that will cost.
+//! `radiosonde aws plan`: how many series a configuration polls of CloudWatch, and what that will cost. What reading
+//! traces costs is beside, in `plan_xray`.
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -8,10 +9,12 @@ use serde_json::{Value as Json, json};
 
 use super::args::Format;
 use super::output;
+use super::plan_xray::{self, TracesPlan};
 use crate::aws::cloudwatch::bill::{Level, MONTH_HOURS, USD_PER_UNIT};
 use crate::aws::cloudwatch::engine::{Blueprint, Forecast, forecast, usd_per_month};
 use crate::component::{BuildContext, ComponentKind};
 use crate::components::receivers;
+use crate::components::receivers::xray::forecast::Forecaster;
 use crate::config::{Document, Environment, Inputs, Section};
 
 type Reader = fn(&Section) -> Option<Arc<dyn Blueprint>>;
@@ -66,16 +69,19 @@ pub fn print(inputs: &Inputs, environment: &dyn Environment, format: Format) -> 
         Err(problems) => return failed(&problems.to_string()),
     };
     let plans = match blueprints(&document) {
-        Ok(blueprints) => with_runtime(plans(blueprints)),
+        Ok((blueprints, traces)) => with_runtime(async {
+            let traces = plan_xray::plans(traces).await?;
+            Ok((plans(blueprints).await?, traces))
+        }),
         Err(message) => Err(message),
     };
-    let plans = match plans {
+    let (plans, traces) = match plans {
         Ok(plans) => plans,
         Err(message) => return failed(&message),
     };
     match format {
-        Format::Text => output::text(&text(&plans)),
-        Format::Json => output::json(&to_json(&plans)),
+        Format::Text => output::text(&text(&plans, &traces)),
+        Format::Json => output::json(&to_json(&plans, &traces)),
     }
     if plans.iter().all(|plan| plan.demotion().1) {
         ExitCode::SUCCESS
@@ -97,14 +103,22 @@ fn with_runtime<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, S
 }
 
 type Wanted = Vec<(String, Arc<dyn Blueprint>)>;
+type WantedTraces = Vec<(String, Forecaster)>;
 
-/// The receivers of a configuration that poll CloudWatch.
-fn blueprints(document: &Document) -> Result<Wanted, String> {
+/// The receivers of a configuration that poll CloudWatch, and those that read traces.
+fn blueprints(document: &Document) -> Result<(Wanted, WantedTraces), String> {
     let receivers = document.root().take("receivers");
     let receivers = receivers.ok_or("the configuration has no receivers")?;
-    let mut found = Vec::new();
+    let (mut found, mut traces) = (Vec::new(), Vec::new());
     for key in receivers.keys() {
         let kind = key.split('/').next().unwrap_or_default();
+        if kind == "xray" {
+            let section = receivers.take(&key).unwrap_or_else(|| Section::from_yaml("{}"));
+            let forecaster = Forecaster::read(&section).filter(|_| !document.problems().has_errors());
+            let forecaster = forecaster.ok_or_else(|| document.problems().to_string())?;
+            traces.push((key, forecaster));
+            continue;
+        }
         let Some((_, read)) = POLLERS.iter().find(|(name, _)| *name == kind) else {
             continue;
         };
@@ -115,10 +129,10 @@ fn blueprints(document: &Document) -> Result<Wanted, String> {
             None => return Err(document.problems().to_string()),
         }
     }
-    if found.is_empty() {
-        return Err("the configuration has no receiver that polls CloudWatch".to_owned());
+    if found.is_empty() && traces.is_empty() {
+        return Err("the configuration has no receiver that polls CloudWatch or reads traces".to_owned());
     }
-    Ok(found)
+    Ok((found, traces))
 }
 
 async fn plans(wanted: Wanted) -> Result<Vec<Plan>, String> {
@@ -146,10 +160,11 @@ pub async fn plan(receiver: String, blueprint: &dyn Blueprint, context: &BuildCo
     })
 }
 
-fn text(plans: &[Plan]) -> String {
+fn text(plans: &[Plan], traces: &[TracesPlan]) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
     let _ = write_text(plans, &mut text);
+    let _ = plan_xray::write_text(traces, &mut text);
     text
 }
 
@@ -208,7 +223,7 @@ fn write_text(plans: &[Plan], into: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-fn to_json(plans: &[Plan]) -> Json {
+fn to_json(plans: &[Plan], traces: &[TracesPlan]) -> Json {
     let receivers: Vec<Json> = plans
         .iter()
         .map(|plan| {
@@ -228,7 +243,8 @@ fn to_json(plans: &[Plan]) -> Json {
         })
         .collect();
     let sum: f64 = plans.iter().map(|plan| plan.likely(Level::None)).sum();
-    json!({"receivers": receivers, "usd_per_month": sum})
+    let of_traces: f64 = traces.iter().map(TracesPlan::usd).sum();
+    json!({"receivers": receivers, "traces": plan_xray::to_json(traces), "usd_per_month": sum + of_traces})
 }
 
 fn place_json(place: &Forecast) -> Json {

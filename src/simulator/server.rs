@@ -35,6 +35,7 @@ const TARGETS: &[(&str, &str, Protocol)] = &[
         "com.amazonaws.tagging",
         Protocol::Json11,
     ),
+    ("Logs_20140328.", "com.amazonaws.logs", Protocol::Json11),
 ];
 
 /// What requests under way get when the server is stopped.
@@ -209,6 +210,7 @@ fn call(
         "com.amazonaws.sagemaker" => "sagemaker",
         "com.amazonaws.tagging" => "tagging",
         "sns" => "sns",
+        "com.amazonaws.logs" => "logs",
         "sts" => "sts",
         _ => "dynamodb",
     };
@@ -232,6 +234,21 @@ fn call(
     };
     let request = read.map_err(|error| ApiError::sender("SerializationException", error.to_string()))?;
     let (answer, units) = match (expected, routed.api.as_str()) {
+        ("monitoring", "GetMetricData") if xray::is_about_xray(&request) => {
+            let region = &caller.region;
+            simulator.xray.metric_data(&world.scenario, region, &request, now)?
+        }
+        ("logs", "FilterLogEvents") => {
+            let region = &caller.region;
+            let answer = simulator
+                .xray
+                .log_events(&world.scenario, region, &request, now, struck)?;
+            (answer, 0)
+        }
+        ("logs", other) => {
+            let message = format!("the simulator does not know {other}");
+            return Err(ApiError::sender("UnknownOperationException", message));
+        }
         ("monitoring", "GetMetricData") => {
             let (points, age) = cloudwatch::points_asked(&request, now);
             locked(&simulator.limits).points(caller, points, age, now)?;

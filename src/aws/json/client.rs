@@ -43,6 +43,8 @@ const EARLY: Duration = Duration::from_secs(300);
 pub enum Service {
     SageMaker,
     Tagging,
+    /// CloudWatch Logs.
+    Logs,
 }
 
 impl Service {
@@ -51,6 +53,7 @@ impl Service {
         match self {
             Service::SageMaker => "SageMaker.",
             Service::Tagging => "ResourceGroupsTaggingAPI_20170126.",
+            Service::Logs => "Logs_20140328.",
         }
     }
 
@@ -59,6 +62,7 @@ impl Service {
         match self {
             Service::SageMaker => "sagemaker",
             Service::Tagging => "tagging",
+            Service::Logs => "logs",
         }
     }
 
@@ -67,6 +71,7 @@ impl Service {
         let host = match self {
             Service::SageMaker => "api.sagemaker",
             Service::Tagging => "tagging",
+            Service::Logs => "logs",
         };
         let domain = if partition(region) == "aws-cn" {
             "amazonaws.com.cn"
@@ -154,7 +159,7 @@ struct ErrorBody {
     message: String,
 }
 
-type Sent<T> = Result<T, SdkError<JsonError, HttpResponse>>;
+pub(super) type Sent<T> = Result<T, SdkError<JsonError, HttpResponse>>;
 
 impl JsonClient {
     /// For the account and region of `config`; `endpoint` empty: AWS' own. `clock` where `config` has no time.

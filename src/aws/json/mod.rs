@@ -1,8 +1,9 @@
 //! A thin awsJson 1.1 client for the services whose SDK crate would cost more than it gives: SageMaker (its crate has
-//! 409 operations, we need 15) and tagging. Signs, sends one attempt through the SDK's own HTTP client, reads a capped
+//! 409 operations, we need 15), tagging, CloudWatch Logs. Signs, sends one attempt through the SDK's own HTTP client, reads a capped
 //! answer, follows NextToken. Knows no retries: rate and back-off are [`Calls`]' and its callers'.
 
 mod client;
+pub mod logs;
 pub mod sagemaker;
 pub mod tagging;
 

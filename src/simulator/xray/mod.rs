@@ -6,10 +6,12 @@
 
 mod answer;
 mod compile;
+mod counts;
 mod filter;
 mod graph;
 mod http;
 mod load;
+mod logs;
 mod otlp;
 mod put;
 mod retrieval;
@@ -28,6 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
+pub use self::counts::is_about_xray;
 pub use self::http::{api_of, handle};
 pub use self::settings::{Late, Rule, Settings, Span};
 
@@ -36,7 +39,10 @@ use self::load::{Load, Place};
 use self::retrieval::Job;
 use self::sampling::Counted;
 use self::store::{Store, View, flag, text};
+use super::answer::ApiError;
+use super::faults::Struck;
 use super::scenario::Scenario;
+use super::value::Value;
 
 /// The state of one simulated account.
 #[derive(Debug, Default)]
@@ -95,6 +101,41 @@ struct Command {
 impl XRay {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// GetMetricData of X-Ray's metrics: the answer and the metrics it is billed for.
+    ///
+    /// # Errors
+    /// What the service finds wrong with the request.
+    pub fn metric_data(
+        &self,
+        scenario: &Scenario,
+        region: &str,
+        request: &Value,
+        now: f64,
+    ) -> Result<(Value, u64), ApiError> {
+        self.state().metric_data(scenario, region, request, now)
+    }
+
+    /// FilterLogEvents of the log group of Transaction Search.
+    ///
+    /// # Errors
+    /// What the service finds wrong with the request.
+    pub fn log_events(
+        &self,
+        scenario: &Scenario,
+        region: &str,
+        request: &Value,
+        now: f64,
+        struck: &Struck,
+    ) -> Result<Value, ApiError> {
+        let moment = traces::Moment {
+            scenario,
+            region,
+            now,
+            struck,
+        };
+        self.state().log_events(request, &moment)
     }
 
     /// Forgets everything.

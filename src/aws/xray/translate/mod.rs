@@ -7,9 +7,11 @@
 mod attributes;
 mod aws;
 mod cause;
+mod encode;
 mod extra;
 mod http;
 mod inferred;
+mod logged;
 mod options;
 mod resource;
 mod restore;
@@ -25,6 +27,8 @@ use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 
 pub(super) use self::cause::exception_id;
+pub use self::encode::Encoder;
+pub use self::logged::logged_span;
 pub use self::options::{Compat, MetadataMode, Options, Semconv};
 pub(super) use self::resource::MACHINES;
 pub use self::salvage::{Reason, Rejected, Salvaged};

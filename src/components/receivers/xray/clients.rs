@@ -9,6 +9,7 @@ use aws_sdk_xray::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_xray::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
+use crate::aws::json::{JsonClient, Service};
 use crate::aws::rate::{Bucket, Limits};
 use crate::aws::{Access, Calls, Failure};
 use crate::component::{BuildContext, Clock, Counter};
@@ -83,6 +84,8 @@ impl Operation {
 /// Everything that is asked of X-Ray in one account and region.
 pub struct Clients {
     pub xray: aws_sdk_xray::Client,
+    pub cloudwatch: aws_sdk_cloudwatch::Client,
+    pub logs: JsonClient,
     pub summaries: Operation,
     pub traces: Operation,
     pub destination: Operation,
@@ -93,6 +96,10 @@ pub struct Clients {
     pub graph: Operation,
     pub rules: Operation,
     pub statistics: Operation,
+    /// GetMetricData.
+    pub processed: Operation,
+    /// FilterLogEvents.
+    pub events: Operation,
     ahead: Arc<Ahead>,
     clock: Arc<dyn Clock>,
 }
@@ -106,13 +113,14 @@ impl Clients {
         limits: Limits,
         context: &BuildContext,
     ) -> Self {
-        let bucket = Arc::new(Bucket::new(limits, context.clock.now()));
-        let operation = |api: &'static str, action: &'static str| {
+        let bucket = |limits| Arc::new(Bucket::new(limits, context.clock.now()));
+        let xrays = bucket(limits);
+        let through = |bucket: &Arc<Bucket>, api: &'static str, action: &'static str| {
             let clock = Arc::clone(&context.clock);
-            let calls = Calls::through(Arc::clone(&bucket), (api, action), clock, &context.instruments, place);
+            let calls = Calls::through(Arc::clone(bucket), (api, action), clock, &context.instruments, place);
             let counter = |outcome| {
                 let labels = [("region", place.1), ("op", api), ("outcome", outcome)];
-                let help = "Calls of the X-Ray API.";
+                let help = "Calls of the X-Ray API, and of what is asked beside it.";
                 (
                     outcome,
                     context.instruments.counter("xray_receiver_api_calls", help, &labels),
@@ -123,9 +131,22 @@ impl Clients {
                 counters: ["ok", "throttled", "error", "denied"].map(counter),
             }
         };
+        let operation = |api, action| through(&xrays, api, action);
         let ahead = Arc::new(Ahead::default());
         Self {
             xray: client(access, config, &ahead, &context.clock),
+            cloudwatch: access.cloudwatch(config),
+            logs: access.json(config, Service::Logs),
+            processed: through(
+                &bucket(Limits::GET_METRIC_DATA),
+                "GetMetricData",
+                "cloudwatch:GetMetricData",
+            ),
+            events: through(
+                &bucket(Limits::FILTER_LOG_EVENTS),
+                "FilterLogEvents",
+                "logs:FilterLogEvents",
+            ),
             summaries: operation("GetTraceSummaries", "xray:GetTraceSummaries"),
             traces: operation("BatchGetTraces", "xray:BatchGetTraces"),
             destination: operation("GetTraceSegmentDestination", "xray:GetTraceSegmentDestination"),
@@ -144,6 +165,8 @@ impl Clients {
     /// Other credentials, the same rates and counts.
     pub fn renew(&mut self, access: &Access, config: &SdkConfig) {
         self.xray = client(access, config, &self.ahead, &self.clock);
+        self.cloudwatch = access.cloudwatch(config);
+        self.logs = access.json(config, Service::Logs);
     }
 
     /// The service's time, unix seconds.

@@ -1,4 +1,4 @@
-//! The configuration of the `xray` receiver: read, checked, and what is not built refused by name.
+//! The configuration of the `xray` receiver, read and checked.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::budget::Limits;
 use crate::aws::AccessSettings;
-use crate::aws::access::{AccountSettings, account_of_arn};
+use crate::aws::access::{AccountSettings, check_role, warn_without_region};
 use crate::aws::xray::translate::{Compat, MetadataMode, Options, Semconv};
 use crate::config::Section;
 use crate::config::types::GoDuration;
@@ -20,6 +20,7 @@ struct Keys {
     role_arn: String,
     external_id: String,
     mode: String,
+    spans_log_group: String,
     filter_expression: String,
     start_from: String,
     poll_interval: GoDuration,
@@ -40,6 +41,7 @@ impl Default for Keys {
             role_arn: String::new(),
             external_id: String::new(),
             mode: "auto".to_owned(),
+            spans_log_group: "aws/spans".to_owned(),
             filter_expression: String::new(),
             start_from: "checkpoint".to_owned(),
             poll_interval: GoDuration(Duration::from_secs(60)),
@@ -51,7 +53,7 @@ impl Default for Keys {
             compat: Compat::default(),
             treat_client_errors: false,
             keep_unknown: false,
-            traces_processed: "summaries".to_owned(),
+            traces_processed: "cloudwatch".to_owned(),
         }
     }
 }
@@ -115,6 +117,16 @@ pub enum Mode {
     Retrieval,
 }
 
+/// `traces_processed`: who counts the traces that X-Ray processed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Processed {
+    Off,
+    /// The summaries that are read anyway.
+    Summaries,
+    /// The metric `ApproximateTraceCount`.
+    CloudWatch,
+}
+
 /// Where to begin without a cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartFrom {
@@ -129,6 +141,8 @@ pub enum StartFrom {
 pub struct Config {
     pub access: AccessSettings,
     pub mode: Mode,
+    /// Where Transaction Search writes every span; empty: not read.
+    pub spans_log_group: String,
     pub filter: String,
     pub start_from: StartFrom,
     pub poll_interval: u64,
@@ -150,7 +164,7 @@ pub struct Config {
     pub graph: Option<u64>,
     /// Interval of the sampling rules; `None`: off.
     pub rules: Option<u64>,
-    pub traces_processed: bool,
+    pub traces_processed: Processed,
 }
 
 fn seconds(duration: GoDuration) -> u64 {
@@ -168,19 +182,15 @@ fn group<T: serde::de::DeserializeOwned + Default>(section: &Section, key: &str)
 pub fn check(section: &Section) -> Option<Config> {
     let mut access = AccessSettings::read(section)?;
     let keys = section.read::<Keys>()?;
-    if section.has("spans_log_group") {
+    let is_group = |byte: u8| byte.is_ascii_alphanumeric() || b"_/.#-".contains(&byte);
+    if keys.spans_log_group.len() > 512 || !keys.spans_log_group.bytes().all(is_group) {
         section.error_at(
             "spans_log_group",
-            "`spans_log_group` is not built yet: with Transaction Search only the indexed share of the traces is read",
+            "must be the name of a log group, such as aws/spans; empty: only the indexed share of the traces is read",
         );
     }
     if !keys.role_arn.is_empty() {
-        if account_of_arn(&keys.role_arn).is_none() {
-            section.error_at(
-                "role_arn",
-                "must be the ARN of a role: arn:aws:iam::123456789012:role/NAME",
-            );
-        }
+        check_role(section, "role_arn", &keys.role_arn);
         if !access.accounts.is_empty() {
             section.error_at("role_arn", "use either `role_arn` or `accounts`");
         }
@@ -189,6 +199,9 @@ pub fn check(section: &Section) -> Option<Config> {
             external_id: keys.external_id.clone(),
             ..AccountSettings::default()
         }];
+    }
+    if access.regions.is_empty() && access.profile.is_empty() {
+        warn_without_region(section, "regions", false);
     }
     let mode = match keys.mode.as_str() {
         "auto" => Mode::Auto,
@@ -211,21 +224,15 @@ pub fn check(section: &Section) -> Option<Config> {
         }
     };
     let traces_processed = match keys.traces_processed.as_str() {
-        "summaries" => true,
-        "off" => false,
-        "cloudwatch" => {
-            section.error_at(
-                "traces_processed",
-                "`traces_processed: cloudwatch` is not built yet; use summaries or off",
-            );
-            false
-        }
+        "cloudwatch" => Processed::CloudWatch,
+        "summaries" => Processed::Summaries,
+        "off" => Processed::Off,
         other => {
             section.error_at(
                 "traces_processed",
-                format!("{other:?} is unknown; use summaries or off"),
+                format!("{other:?} is unknown; use cloudwatch, summaries or off"),
             );
-            false
+            Processed::Off
         }
     };
     let sweep: SweepKeys = group(section, "sweep")?;
@@ -243,6 +250,7 @@ pub fn check(section: &Section) -> Option<Config> {
     Some(Config {
         access,
         mode,
+        spans_log_group: keys.spans_log_group.clone(),
         start_from: read_start(section, &keys.start_from),
         poll_interval: seconds(keys.poll_interval),
         settle: seconds(keys.settle),
@@ -362,10 +370,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_built_or_makes_no_sense_is_refused() {
+    fn what_makes_no_sense_is_refused() {
         for text in [
-            "spans_log_group: aws/spans",
-            "traces_processed: cloudwatch",
+            "spans_log_group: aws spans",
+            "traces_processed: never",
             "mode: logs",
             "inferred: maybe",
             "start_from: 1000h",

@@ -58,7 +58,11 @@ pub async fn batch(clients: &Clients, ids: &[String]) -> Result<Answer, Failure>
             add(&mut answer.traces, id, documents, limit);
         }
         answer.unprocessed.extend(page.unprocessed_trace_ids().iter().cloned());
-        token = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
+        let next = page.next_token().filter(|token| !token.is_empty());
+        if next.is_some() && next == token.as_deref() {
+            return Err(Failure::InvalidToken);
+        }
+        token = next.map(str::to_owned);
         if token.is_none() {
             break;
         }
@@ -70,6 +74,8 @@ pub async fn batch(clients: &Clients, ids: &[String]) -> Result<Answer, Failure>
     answer.unprocessed.extend(missing);
     let ours: BTreeSet<&String> = ids.iter().collect();
     answer.unprocessed.retain(|id| ours.contains(id));
+    answer.unprocessed.sort_unstable();
+    answer.unprocessed.dedup();
     Ok(answer)
 }
 
@@ -106,7 +112,7 @@ pub async fn retrieve(
     let job = started.retrieval_token().unwrap_or_default().to_owned();
     let mut answer = Answer::default();
     let mut token: Option<String> = None;
-    let mut asked = 0;
+    let (mut asked, mut pages) = (0, 0);
     loop {
         let list = || {
             let request = clients.xray.list_retrieved_traces().retrieval_token(&job);
@@ -135,7 +141,12 @@ pub async fn retrieve(
             let documents = trace.spans().iter().filter_map(|span| span.document());
             add(&mut answer.traces, id, documents.map(str::to_owned), false);
         }
-        token = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
+        let next = page.next_token().filter(|token| !token.is_empty());
+        pages += 1;
+        if next.is_some() && (next == token.as_deref() || pages == MOST_PAGES) {
+            return Err(Failure::InvalidToken);
+        }
+        token = next.map(str::to_owned);
         if token.is_none() {
             break;
         }

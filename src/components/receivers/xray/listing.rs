@@ -14,6 +14,8 @@ use crate::component::Clock;
 
 /// A page that fails for a passing reason is asked for again so often.
 const TRIES: u32 = 6;
+/// Pages of one window; more is an answer that does not end.
+const MOST_PAGES: usize = 100_000;
 /// A window whose tokens expire is begun again so often.
 const RESTARTS: u32 = 2;
 
@@ -60,7 +62,7 @@ pub async fn list(
     let mut listing = Listing::default();
     let mut by_id: BTreeMap<String, usize> = BTreeMap::new();
     let mut token: Option<String> = None;
-    let (mut tries, mut restarts) = (0, 0);
+    let (mut tries, mut restarts, mut pages) = (0, 0, 0);
     loop {
         let request = || request(clients, filter, window, kind, share, token.clone());
         let page = match clients.summaries.send(request).await {
@@ -111,7 +113,13 @@ pub async fn list(
                 }
             }
         }
-        token = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
+        let next = page.next_token().filter(|token| !token.is_empty());
+        pages += 1;
+        if next.is_some() && (next == token.as_deref() || pages == MOST_PAGES) {
+            listing.failure = Some(Failure::InvalidToken);
+            return listing;
+        }
+        token = next.map(str::to_owned);
         if token.is_none() {
             listing.traces.reverse();
             return listing;

@@ -4,16 +4,19 @@
 //! the other; what has been handed on is remembered for a week, so that every span is given once, late ones too. The
 //! cursor moves when the pipeline has taken a window.
 
+pub mod answers;
 mod budget;
 mod clients;
 mod config;
 mod emit;
 mod fetch;
+pub mod forecast;
 mod listing;
 mod seen;
 mod shard;
 mod signals;
 mod state;
+mod steps;
 mod telemetry;
 mod windows;
 
@@ -27,9 +30,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::config::Config;
+use self::config::{Config, Mode, Processed};
 use self::shard::{Shard, Shared};
-use crate::aws::permission::Permission;
+use self::steps::Steps;
+use crate::aws::permission::{GET_METRIC_DATA, Permission};
 use crate::aws::shards::{Health, ShardTasks};
 use crate::aws::{Access, AccessSettings};
 use crate::component::{
@@ -93,6 +97,14 @@ pub fn permissions(section: &Section) -> Option<(AccessSettings, Vec<Permission>
     signal(config.graph.is_some(), "xray:GetServiceGraph");
     signal(config.rules.is_some(), "xray:GetSamplingRules");
     signal(config.rules.is_some(), "xray:GetSamplingStatisticSummaries");
+    permissions.extend((config.traces_processed == Processed::CloudWatch).then_some(GET_METRIC_DATA));
+    if config.mode != Mode::Summaries && !config.spans_log_group.is_empty() {
+        permissions.push(Permission {
+            sid: "XRayLogs",
+            action: "logs:FilterLogEvents",
+            resource: format!("arn:aws:logs:*:*:log-group:{}:*", config.spans_log_group).into(),
+        });
+    }
     Some((config.access, permissions))
 }
 
@@ -110,6 +122,7 @@ impl ReceiverPlan for XRayPlan {
                 health: Arc::new(Health::new(context.clone())),
                 context,
                 outlets: next,
+                steps: Steps::default(),
             };
             let (quit, tasks) = (receiver.quit.clone(), receiver.tasks.clone());
             let stop = shared.context.stop.clone();

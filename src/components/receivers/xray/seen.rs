@@ -20,6 +20,11 @@ pub fn span_key(id: &[u8], version: u64) -> u64 {
     xxh3_64_with_seed(id, version)
 }
 
+/// Of a span of the log group, whose trace is not known as a whole.
+pub fn logged_key(trace: &[u8], span: &[u8]) -> u64 {
+    xxh3_64_with_seed(span, xxh3_64(trace))
+}
+
 /// What has been handed on of one trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Emitted {

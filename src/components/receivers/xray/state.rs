@@ -19,6 +19,8 @@ const DUE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("due");
 
 const FOLDED: &str = "folded/";
 const LISTED: &str = "listed/";
+/// Spans of the log group that were handed on, by day.
+const SPANS: &str = "spans/";
 const DAY_S: u64 = 86_400;
 /// Bytes of pages kept in memory.
 const CACHE: usize = 32 << 20;
@@ -85,8 +87,12 @@ pub struct Commit {
     pub traces: Vec<(u64, Known)>,
     /// `None`: not due any more.
     pub due: BTreeMap<String, Option<Due>>,
+    /// Spans of the log group, by [`logged_key`](super::seen::logged_key), and the day they are remembered under.
+    pub spans: (u32, Vec<u64>),
     /// Days before this one are forgotten.
     pub forget_before: u32,
+    /// The same of spans.
+    pub forget_spans_before: u32,
 }
 
 /// The file of one account and region.
@@ -204,6 +210,27 @@ impl State {
         Ok(days)
     }
 
+    fn span_days(&self) -> Result<Vec<u32>, StateError> {
+        let read = self.database.begin_read()?;
+        let names = read.list_tables()?;
+        Ok(names
+            .filter_map(|table| table.name().strip_prefix(SPANS)?.parse().ok())
+            .collect())
+    }
+
+    /// Which spans of the log group have been handed on, in their order.
+    pub fn known_spans(&self, spans: &[u64]) -> Result<Vec<bool>, StateError> {
+        let read = self.database.begin_read()?;
+        let mut known = vec![false; spans.len()];
+        for day in self.span_days()? {
+            let table = read.open_table(spans_of(&format!("{SPANS}{day}")))?;
+            for (key, known) in spans.iter().zip(&mut known) {
+                *known = *known || table.get(key)?.is_some();
+            }
+        }
+        Ok(known)
+    }
+
     /// Makes all of it, or nothing; on the disk when it returns.
     ///
     /// # Errors
@@ -211,7 +238,20 @@ impl State {
     pub fn commit(&self, commit: &Commit) -> Result<(), StateError> {
         let gone = self.days()?.into_iter().filter(|(day, _)| *day < commit.forget_before);
         let gone: Vec<(u32, bool)> = gone.collect();
+        let spans_gone = self.span_days()?;
         let write = self.database.begin_write()?;
+        for day in spans_gone.into_iter().filter(|day| *day < commit.forget_spans_before) {
+            write.delete_table(spans_of(&format!("{SPANS}{day}")))?;
+        }
+        let (day, spans) = &commit.spans;
+        if !spans.is_empty() {
+            let mut sorted = spans.clone();
+            sorted.sort_unstable();
+            let mut table = write.open_table(spans_of(&format!("{SPANS}{day}")))?;
+            for key in sorted {
+                table.insert(key, ())?;
+            }
+        }
         for (day, is_folded) in gone {
             let name = table_name(is_folded, day);
             if is_folded {
@@ -303,6 +343,10 @@ fn listed(name: &str) -> TableDefinition<'_, u64, &'static [u8]> {
     TableDefinition::new(name)
 }
 
+fn spans_of(name: &str) -> TableDefinition<'_, u64, ()> {
+    TableDefinition::new(name)
+}
+
 fn to_list(keys: &[u64], revision: u16) -> Vec<u8> {
     let mut bytes = revision.to_le_bytes().to_vec();
     for key in keys {
@@ -370,7 +414,7 @@ mod tests {
                 numbers: vec![("cursor", 77)],
                 traces: vec![(1, known(10, 10)), (2, known(20, 11)), (3, large.clone())],
                 due: BTreeMap::from([("1-a".to_owned(), Some(due))]),
-                forget_before: 0,
+                ..Commit::default()
             };
             state.commit(&commit).unwrap();
         }
@@ -388,6 +432,27 @@ mod tests {
         assert_eq!(state.known(&[1]).unwrap(), [None]);
         assert_eq!(state.traces().unwrap(), 2);
         assert!(state.due().unwrap().is_empty());
+    }
+
+    #[test]
+    fn spans_of_the_log_group_are_remembered_for_some_days() {
+        let (state, _) = State::open(None).unwrap();
+        for day in [10, 11] {
+            let spans = (day, vec![u64::from(day), 5]);
+            let commit = Commit {
+                spans,
+                ..Commit::default()
+            };
+            state.commit(&commit).unwrap();
+        }
+        assert_eq!(state.known_spans(&[10, 11, 12, 5]).unwrap(), [true, true, false, true]);
+        let commit = Commit {
+            forget_spans_before: 11,
+            ..Commit::default()
+        };
+        state.commit(&commit).unwrap();
+        assert_eq!(state.known_spans(&[10, 11, 12, 5]).unwrap(), [false, true, false, true]);
+        assert_eq!(state.traces().unwrap(), 0);
     }
 
     #[test]

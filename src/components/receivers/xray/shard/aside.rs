@@ -32,6 +32,12 @@ impl Shard {
                 from: self.sweep.0,
                 to: self.sweep.1.min(self.sweep.0 + width),
             };
+            if self.reads_log() {
+                let swept = self.spans_of_log(window, self.sweep_numbers(window.to)).await?;
+                self.counts.swept.add(swept);
+                self.sweep.0 = window.to;
+                continue;
+            }
             let listed = self.list(window, RangeType::TraceId).await?;
             let mut jobs = self.jobs(listed).await?;
             jobs.retain(|job| match &job.known {
@@ -44,11 +50,7 @@ impl Shard {
             // What is open or parked is fetched anyway.
             jobs.retain(|job| !self.due.contains_key(&job.listed.id));
             self.counts.swept.add(jobs.len() as u64);
-            let numbers = vec![
-                ("sweep_from", window.to),
-                ("sweep_to", self.sweep.1),
-                ("swept_at", self.swept_at),
-            ];
+            let numbers = self.sweep_numbers(window.to);
             self.pass(jobs, None).await?;
             self.commit(Commit {
                 numbers,
@@ -58,6 +60,14 @@ impl Shard {
             self.sweep.0 = window.to;
         }
         Ok(())
+    }
+
+    fn sweep_numbers(&self, to: u64) -> Vec<(&'static str, u64)> {
+        vec![
+            ("sweep_from", to),
+            ("sweep_to", self.sweep.1),
+            ("swept_at", self.swept_at),
+        ]
     }
 
     /// Where segments go decides how traces are read.
@@ -83,10 +93,14 @@ impl Shard {
                 let retrieves = logs && active;
                 if retrieves != self.retrieves {
                     self.retrieves = retrieves;
-                    if retrieves {
+                    if self.reads_log() {
+                        tracing::info!(receiver = %self.shared.context.id, region = %self.place.region,
+                            group = %self.config().spans_log_group,
+                            "Transaction Search is on: every span is read from its log group");
+                    } else if retrieves {
                         tracing::warn!(receiver = %self.shared.context.id, region = %self.place.region,
                             "Transaction Search is on: X-Ray lists only the indexed share of the traces, and only \
-                             that share is read");
+                             that share is read; `spans_log_group` reads all, without a `filter_expression`");
                     } else {
                         tracing::info!(receiver = %self.shared.context.id, region = %self.place.region,
                             "segments go to X-Ray: traces are read by their summaries");

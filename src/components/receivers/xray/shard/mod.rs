@@ -5,6 +5,7 @@
 
 mod aside;
 mod hand_on;
+mod logged;
 mod pass;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use super::listing::{Listed, RangeType, list};
 use super::seen::trace_key;
 use super::signals::Signals;
 use super::state::{Commit, Due, State, StateError, day_of};
+use super::steps::{Step, Steps};
 use super::telemetry::Counts;
 use super::windows::{Cutter, Window};
 use crate::aws::shards::Health;
@@ -39,6 +41,7 @@ pub struct Shared {
     pub context: BuildContext,
     pub outlets: Outlets,
     pub health: Arc<Health>,
+    pub steps: Steps,
 }
 
 /// Why a round ended early.
@@ -72,6 +75,10 @@ pub struct Shard {
     sweep: (u64, u64),
     swept_at: u64,
     retrieves: bool,
+    /// The log group cannot be read.
+    without_log: bool,
+    /// Up to here the log group was looked at a second time.
+    looked: u64,
     destination_at: Option<u64>,
     renewed_at: u64,
     told: Option<String>,
@@ -116,33 +123,39 @@ impl Shard {
         let number = |name: &str| state.number(name);
         let cursor = match (config.start_from, number("cursor")?) {
             (StartFrom::Checkpoint, Some(cursor)) => cursor,
-            (StartFrom::Checkpoint, None) => {
-                let cursor = now.saturating_sub(config.settle);
-                // A start that ends before its first window has begun here all the same.
-                let numbers = vec![("cursor", cursor)];
-                let begun = Commit {
-                    numbers,
-                    ..Commit::default()
-                };
-                state.commit(&begun)?;
-                cursor
-            }
+            (StartFrom::Checkpoint, None) => now.saturating_sub(config.settle),
             (StartFrom::Back(back), _) => now.saturating_sub(config.settle + back),
         };
+        // A start that ends before its first window has begun here all the same.
+        let begun: Vec<(&'static str, u64)> = ["cursor", "looked", "graph", "processed"]
+            .into_iter()
+            .filter(|name| !matches!(number(name), Ok(Some(_))))
+            .map(|name| (name, cursor))
+            .collect();
+        if !begun.is_empty() {
+            state.commit(&Commit {
+                numbers: begun,
+                ..Commit::default()
+            })?;
+        }
         let sweep = (number("sweep_from")?.unwrap_or(0), number("sweep_to")?.unwrap_or(0));
         let swept_at = number("swept_at")?.unwrap_or(now);
         let spent = |name| number(name).map(Option::unwrap_or_default);
         let budget = Budget::new(config.budget, spent("day")?, spent("scanned")?, spent("retrieved")?);
         let due = state.due()?;
-        let graph_cursor = number("graph")?;
+        let graph_cursor = number("graph")?.unwrap_or(cursor);
+        let processed = number("processed")?.unwrap_or(cursor);
+        let looked = number("looked")?.unwrap_or(cursor);
         Ok(Self {
             counts: Counts::new(&context.instruments, &place.region),
             received: context.instruments.receiver("aws"),
             emitter: Emitter::new(config.options.clone()),
-            signals: Signals::new(&config, &place.region, graph_cursor.unwrap_or(cursor)),
+            signals: Signals::new(&config, &place.region, graph_cursor, processed),
             budget,
             cutter: Cutter::new(config.settle, config.max_window, config.poll_interval),
             retrieves: config.mode == Mode::Retrieval,
+            without_log: false,
+            looked,
             clients: Arc::new(clients),
             state: Arc::new(state),
             shared,
@@ -210,8 +223,13 @@ impl Shard {
         self.look_at_the_destination().await?;
         self.fetch_what_is_due().await?;
         while let Some(window) = self.cutter.next(self.cursor, self.now()) {
-            self.window(window).await?;
+            if self.reads_log() {
+                self.log_window(window).await?;
+            } else {
+                self.window(window).await?;
+            }
         }
+        self.look_again().await?;
         self.sweep_on().await?;
         let now = self.now();
         self.counts.lag.set(now.saturating_sub(self.cursor) as f64);
@@ -222,14 +240,16 @@ impl Shard {
         };
         if let Some(request) = self.signals.round(&clients, &config, now).await? {
             self.hand_on(&outlet, Decoded::Metrics(request)).await?;
-            let numbers = vec![("graph", self.signals.graph_cursor())];
+        }
+        if self.signals.has_moved() {
+            let numbers = self.signals.cursors();
             self.commit(Commit {
                 numbers,
                 ..Commit::default()
             })
             .await?;
-            self.signals.acknowledge();
         }
+        self.signals.acknowledge();
         Ok(())
     }
 
@@ -243,10 +263,12 @@ impl Shard {
             }
             other => other?,
         };
+        self.shared.steps.over(Step::Listed).await;
         let count = listed.len();
         let jobs = self.jobs(listed).await?;
         self.pass(jobs, Some(("cursor", window.to))).await?;
         self.cursor = window.to;
+        self.shared.steps.over(Step::Moved).await;
         self.cutter.drained(count);
         Ok(())
     }
@@ -333,6 +355,14 @@ impl Shard {
     async fn commit(&mut self, mut commit: Commit) -> Result<(), Stop> {
         let now = self.now();
         commit.forget_before = day_of(now.saturating_sub(self.config().keep));
+        commit.forget_spans_before = day_of(now.saturating_sub(self.config().sweep_window + logged::KEEP_S));
+        // What is read by other means than the log group needs no second look.
+        let cursor = commit.numbers.iter().find(|(name, _)| *name == "cursor");
+        if let Some((_, cursor)) = cursor.copied()
+            && !self.reads_log()
+        {
+            commit.numbers.push(("looked", cursor));
+        }
         let (day, scanned, retrieved) = self.budget.spent();
         commit
             .numbers
@@ -344,6 +374,7 @@ impl Shard {
             state.traces()
         });
         self.counts.remembered.set(remembered.await? as f64);
+        self.shared.steps.over(Step::Written).await;
         for (id, entry) in due {
             match entry {
                 Some(entry) => self.due.insert(id, entry),

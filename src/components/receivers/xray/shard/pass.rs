@@ -12,13 +12,14 @@ use super::super::fetch::{self, Answer, Fetched};
 use super::super::listing::Listed;
 use super::super::seen::trace_key;
 use super::super::state::{Commit, Due, Known, day_of};
+use super::super::steps::Step;
 use super::super::windows::Window;
 use super::{Shard, Stop};
 use crate::aws::Failure;
 use crate::pdata::Decoded;
 
 /// Spans of one batch, and bytes.
-const BATCH_SPANS: usize = 2_000;
+pub(super) const BATCH_SPANS: usize = 2_000;
 const BATCH_BYTES: usize = 2 << 20;
 /// Calls of BatchGetTraces at the same time.
 const PARALLEL: usize = 8;
@@ -53,6 +54,7 @@ impl Shard {
         let result = self.fetch_and_hand_on(jobs, &mut pass).await;
         if result.is_ok() {
             pass.commit.numbers.extend(number);
+            self.shared.steps.over(Step::Unwritten).await;
         }
         // Also after a failure: what was taken must not come again.
         let kept = self.commit(pass.commit).await;
@@ -146,6 +148,7 @@ impl Shard {
                     None => break,
                 };
             }
+            self.shared.steps.over(Step::Fetched).await;
             for (ids, answer) in answers.into_values() {
                 match answer {
                     Ok(answer) => {
@@ -217,14 +220,17 @@ impl Shard {
         Ok(())
     }
 
-    /// Hands on what has been collected, and notes it as taken.
+    /// Hands on what has been collected and writes down that it was taken: a process that is killed sends no more than one
+    /// batch again.
     async fn flush(&mut self, pass: &mut Pass) -> Result<(), Stop> {
-        if pass.spans > 0 {
+        let has_spans = pass.spans > 0;
+        if has_spans {
             let request = ExportTraceServiceRequest {
                 resource_spans: std::mem::take(&mut pass.resource_spans),
             };
             if let Some(outlet) = self.shared.outlets.traces.clone() {
                 self.hand_on(&outlet, Decoded::Traces(request)).await?;
+                self.shared.steps.over(Step::Taken).await;
             }
         }
         pass.spans = 0;
@@ -232,6 +238,9 @@ impl Shard {
         pass.resource_spans.clear();
         pass.commit.traces.append(&mut pass.pending);
         pass.commit.due.append(&mut pass.pending_due);
+        if has_spans {
+            self.commit(std::mem::take(&mut pass.commit)).await?;
+        }
         Ok(())
     }
 }

@@ -107,7 +107,7 @@ async fn a_budget_takes_a_share_of_the_traces_and_says_so() {
 async fn transaction_search_is_noticed_and_its_traces_come_by_retrieval() {
     let mut scenario = scenario();
     scenario.xray.pending_s = 30.0;
-    let bench = Bench::new(scenario, "").await;
+    let bench = Bench::new(scenario, "spans_log_group: ''").await;
     bench
         .simulator
         .command_xray(r#"{"destination": "CloudWatchLogs", "indexed_percent": 100}"#)
@@ -120,7 +120,7 @@ async fn transaction_search_is_noticed_and_its_traces_come_by_retrieval() {
     assert!(bill.of("StartTraceRetrieval").requests > 10);
     assert_eq!(bill.of("BatchGetTraces").requests, 0);
     // A job that fails is begun again later.
-    let failing = Bench::new(super::scenario(), "mode: retrieval").await;
+    let failing = Bench::new(super::scenario(), "mode: retrieval\nspans_log_group: ''").await;
     failing.simulator.command_xray(r#"{"job_status": "FAILED"}"#).unwrap();
     let mut shard = failing.open().await;
     failing.rounds(&mut shard, 20, 60).await;

@@ -14,6 +14,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use tokio_util::sync::CancellationToken;
 
 use super::shard::{Shard, Shared, Stop};
+use super::steps::{Step, Steps};
 use super::*;
 use crate::aws::shards::Health;
 use crate::component::{ComponentId, Outlet, Refused, SampleValue, Stage};
@@ -23,7 +24,9 @@ use crate::simulator::{Fault, FaultKind, Scenario, Served, Simulator, VirtualClo
 
 mod exactly_once;
 mod faults;
+mod logged;
 mod signals;
+mod steps;
 
 /// Trace and span, in hex.
 type Key = (String, String);
@@ -128,6 +131,7 @@ struct Bench {
     folder: tempfile::TempDir,
     yaml: String,
     context: BuildContext,
+    steps: Steps,
 }
 
 impl Bench {
@@ -148,6 +152,7 @@ impl Bench {
             folder,
             yaml: yaml.to_owned(),
             context,
+            steps: Steps::default(),
         }
     }
 
@@ -172,6 +177,7 @@ impl Bench {
                 metrics: outlet(),
                 logs: None,
             },
+            steps: self.steps.clone(),
         };
         let access = Access::load(shared.config.access.clone(), Arc::clone(&self.context.clock)).await;
         let place = access.places().remove(0);
