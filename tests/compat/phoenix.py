@@ -135,7 +135,8 @@ def serving():
         )
         log = open(f"{folder}/log", "wb")
         phoenix = subprocess.Popen(
-            [os.environ["COMPAT_PHOENIX_PYTHON"], "-m", "phoenix.server.main", "serve"], env=environment, stdout=log, stderr=log
+            [os.environ["COMPAT_PHOENIX_PYTHON"], "-m", "phoenix.server.main", "serve"], env=environment, cwd=folder,
+            stdout=log, stderr=log,
         )
         try:
             A.wait_for_port(port, 300)
