@@ -14,7 +14,9 @@ async fn cve_2024_36129_a_bomb_of_any_codec_is_stopped_on_http_and_grpc() {
 
 async fn nested(setup: &Setup<'_>, depth: usize) {
     let mut target = Target::start(setup);
-    for value in [bodies::nested_arrays(depth), bodies::nested_maps(depth)] {
+    // Each level is wrapped by copying what is in it.
+    let wire = depth.min(8_000);
+    for value in [bodies::nested_arrays(wire), bodies::nested_maps(wire)] {
         let body = bodies::span_of(&bodies::attribute(b"k", &value));
         let answer = http1(target.http, "/v1/traces", &[PROTOBUF], body.clone()).await;
         assert!([200, 400, 413].contains(&answer.status), "{}", answer.status);
