@@ -72,7 +72,7 @@ def read_back(port, project, wanted):
             query = "?limit=100" + (f"&cursor={cursor}" if cursor else "")
             url = f"http://127.0.0.1:{port}/v1/projects/{project}/spans/otlpv1{query}"
             try:
-                page = json.load(urllib.request.urlopen(url, timeout=10))
+                page = json.load(urllib.request.urlopen(url, timeout=60))
             except urllib.error.HTTPError:
                 break
             spans += page["data"]
