@@ -280,6 +280,11 @@ impl Access {
             Service::Logs => &self.settings.endpoints.logs,
         };
         let endpoint = if own.is_empty() { &self.settings.endpoint } else { own };
+        // As the SDK's clients do: AWS_ENDPOINT_URL, or `endpoint_url` of the profile.
+        let endpoint = match config.endpoint_url() {
+            Some(named) if endpoint.is_empty() => named,
+            _ => endpoint.as_str(),
+        };
         JsonClient::new(service, config, endpoint, SdkTime(Arc::clone(&self.time)))
     }
 

@@ -1,6 +1,7 @@
 //! `radiosonde aws plan`: how many series a configuration polls of CloudWatch, and what that will cost. What reading
 //! traces costs is beside, in `plan_xray`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use super::args::Format;
 use super::output;
 use super::plan_xray::{self, TracesPlan};
 use crate::aws::cloudwatch::bill::{Level, MONTH_HOURS, USD_PER_UNIT};
-use crate::aws::cloudwatch::engine::{Blueprint, Forecast, forecast, usd_per_month};
+use crate::aws::cloudwatch::engine::{Blueprint, Forecast, Taken, forecast, usd_per_month};
 use crate::component::{BuildContext, ComponentKind};
 use crate::components::receivers;
 use crate::components::receivers::xray::forecast::Forecaster;
@@ -30,6 +31,7 @@ const POLLERS: &[(&str, Reader)] = &[
 pub struct Plan {
     receiver: String,
     budget: f64,
+    /// Free requests a month that the receivers before have left.
     free: u64,
     places: Vec<Forecast>,
 }
@@ -137,9 +139,10 @@ fn blueprints(document: &Document) -> Result<(Wanted, WantedTraces), String> {
 
 async fn plans(wanted: Wanted) -> Result<Vec<Plan>, String> {
     let mut plans = Vec::new();
+    let mut taken = Taken::default();
     for (receiver, blueprint) in wanted {
         let context = BuildContext::standalone(ComponentKind::Receiver, &receiver);
-        plans.push(plan(receiver, blueprint.as_ref(), &context).await?);
+        plans.push(plan(receiver, blueprint.as_ref(), &context, &mut taken).await?);
     }
     Ok(plans)
 }
@@ -148,14 +151,22 @@ async fn plans(wanted: Wanted) -> Result<Vec<Plan>, String> {
 ///
 /// # Errors
 /// What is in the way, with the receiver's name.
-pub async fn plan(receiver: String, blueprint: &dyn Blueprint, context: &BuildContext) -> Result<Plan, String> {
-    let places = forecast(blueprint, context).await;
+pub async fn plan(
+    receiver: String,
+    blueprint: &dyn Blueprint,
+    context: &BuildContext,
+    taken: &mut Taken,
+) -> Result<Plan, String> {
+    let before = taken.clone();
+    let places = forecast(blueprint, context, taken).await;
     let places = places.map_err(|error| format!("receiver {receiver:?}: {error}"))?;
     let polling = &blueprint.settings().polling;
+    let accounts: BTreeSet<&str> = places.iter().map(|place| place.account.as_str()).collect();
+    let used: f64 = accounts.iter().filter_map(|account| before.get(*account)).sum();
     Ok(Plan {
         receiver,
         budget: polling.budget.usd_per_month,
-        free: polling.free_requests,
+        free: polling.free_requests.saturating_sub((used * MONTH_HOURS) as u64),
         places,
     })
 }

@@ -53,11 +53,18 @@ pub fn usd_per_month(rates: &[(f64, f64)], free: u64) -> f64 {
 /// How often discovery is tried again after a passing failure.
 const TRIES: usize = 3;
 
-/// Looks at every place of a receiver.
+/// Requests an hour of the free part that are planned already, by account: its receivers share one number.
+pub type Taken = BTreeMap<String, f64>;
+
+/// Looks at every place of a receiver; adds to `taken` what it will use of the free requests.
 ///
 /// # Errors
 /// Why a place cannot be looked at at all.
-pub async fn forecast(blueprint: &dyn Blueprint, context: &BuildContext) -> Result<Vec<Forecast>, String> {
+pub async fn forecast(
+    blueprint: &dyn Blueprint,
+    context: &BuildContext,
+    taken: &mut Taken,
+) -> Result<Vec<Forecast>, String> {
     let settings = blueprint.settings();
     let access = Arc::new(Access::load(settings.access.clone(), Arc::clone(&context.clock)).await);
     let places = access.places();
@@ -65,12 +72,10 @@ pub async fn forecast(blueprint: &dyn Blueprint, context: &BuildContext) -> Resu
         return Err("no region: set `regions`, AWS_REGION or a profile".to_owned());
     }
     let mut forecasts = Vec::new();
-    // What the places before have taken of the free requests, per hour.
-    let mut taken = 0.0;
     for place in places {
         let found = look_at(blueprint, context, &access, &place, taken).await;
         let found = found.map_err(|failure| format!("{}: {failure}", place.name()))?;
-        taken += found.likely[Level::None as usize].1;
+        *taken.entry(found.account.clone()).or_default() += found.likely[Level::None as usize].1;
         forecasts.push(found);
     }
     Ok(forecasts)
@@ -81,7 +86,7 @@ async fn look_at(
     context: &BuildContext,
     access: &Arc<Access>,
     place: &Place,
-    taken: f64,
+    taken: &Taken,
 ) -> Result<Forecast, Failure> {
     let settings = blueprint.settings();
     let sdk = access.config(place).await;
@@ -125,7 +130,8 @@ async fn look_at(
         .collect();
 
     let polling = &settings.polling;
-    let room = free_per_hour(polling.free_requests, 0, MONTH_HOURS) - taken;
+    let before = taken.get(&desk.account).copied().unwrap_or(0.0);
+    let room = free_per_hour(polling.free_requests, 0, MONTH_HOURS) - before;
     let suppose = |what: &dyn Fn(&Want) -> Supposed| {
         let schedule = Schedule::new(polling.rhythm, polling.pin.clone());
         let mut tracks = Tracks::new(judging(settings, now, None), false).scheduled(schedule);

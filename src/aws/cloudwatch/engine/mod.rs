@@ -19,7 +19,7 @@ mod sight;
 mod telemetry;
 mod together;
 
-pub use forecast::{Forecast, forecast, usd_per_month};
+pub use forecast::{Forecast, Taken, forecast, usd_per_month};
 use shard::judging;
 pub use shard::{Round, Shard, Shared};
 

@@ -205,7 +205,9 @@ async fn the_plan_says_what_queries_cost_without_asking_them() {
     );
     let blueprint = blueprint(&Section::from_yaml(&text)).unwrap();
     let context = BuildContext::standalone(ComponentKind::Receiver, "awscloudwatch");
-    let plan = engine::forecast(blueprint.as_ref(), &context).await.unwrap();
+    let plan = engine::forecast(blueprint.as_ref(), &context, &mut Default::default())
+        .await
+        .unwrap();
     // One series every five minutes.
     let usd = engine::usd_per_month(&[plan[0].likely[0]], 0);
     assert!((usd - 0.0864).abs() < 1e-6, "{usd}");

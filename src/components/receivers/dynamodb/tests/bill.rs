@@ -117,7 +117,8 @@ async fn the_plan_costs_nothing_and_says_what_the_bill_will_be() {
     let config = config_with(&bench.served.url(), "polling: {source: gmd}");
     let tables = Tables { config };
     let context = context_with(bench.simulator.clock());
-    let looking = forecast(&tables, &context);
+    let mut taken = Default::default();
+    let looking = forecast(&tables, &context, &mut taken);
     let plan = driven(bench.simulator.clock(), looking).await.unwrap();
     assert_eq!(bench.simulator.bill().usd(), 0.0, "only free calls");
     assert_eq!((plan.len(), plan[0].resources, plan[0].busy), (1, 4, 2));

@@ -174,7 +174,8 @@ async fn the_plan_says_what_a_fleet_costs_without_asking_for_metrics() {
         clock: Arc::new(simulator.clock().clone()),
         ..BuildContext::standalone(ComponentKind::Receiver, "sagemaker")
     };
-    let looking = engine::forecast(blueprint.as_ref(), &context);
+    let mut taken = Default::default();
+    let looking = engine::forecast(blueprint.as_ref(), &context, &mut taken);
     let passing = async {
         loop {
             let wake = simulator.clock().next_wake().await;
