@@ -9,9 +9,11 @@ use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
+use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
+use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use super::config::SilenceRequest;
@@ -30,9 +32,11 @@ const MOST_BODY: usize = 64 * 1024;
 pub struct Desk(Mutex<BTreeMap<String, Weak<Core>>>);
 
 impl Desk {
-    pub(super) fn register(&self, id: &str, core: &Arc<Core>) {
+    /// Puts an engine in the place of the one that had its id (it has another configuration now), which is returned.
+    pub(super) fn register(&self, id: &str, core: &Arc<Core>) -> Option<Arc<Core>> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(id.to_owned(), Arc::downgrade(core));
+        all.insert(id.to_owned(), Arc::downgrade(core))
+            .and_then(|before| before.upgrade())
     }
 
     fn all(&self) -> Vec<(String, Arc<Core>)> {
@@ -54,6 +58,7 @@ struct Api {
 pub fn router(desk: Arc<Desk>, token: Option<Secret>) -> Router {
     Router::new()
         .route("/alerts", get(alerts))
+        .route("/alerts/pagerduty", post(pagerduty))
         .route("/alerts/{fingerprint}", get(alert))
         .route("/alerts/{fingerprint}/ack", post(acknowledge))
         .route("/silences", get(silences).post(silence))
@@ -268,6 +273,63 @@ async fn acknowledge(
         Err(error @ AckError::Unknown) => Err(Problem::new(StatusCode::NOT_FOUND, error.to_string())),
         Err(error @ AckError::Over) => Err(Problem::new(StatusCode::CONFLICT, error.to_string())),
     }
+}
+
+/// PagerDuty's webhook, version 3: somebody has acknowledged there. Proven by the signature, not by our token.
+async fn pagerduty(State(api): State<Api>, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
+    let given = headers
+        .get("x-pagerduty-signature")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let mut proven = Vec::new();
+    for (_, core) in api.desk.all() {
+        let secrets = core.webhook_secrets();
+        if secrets.iter().any(|secret| is_signed(secret, &body, given)) {
+            proven.push(core);
+        }
+    }
+    if proven.is_empty() {
+        return Err(Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "the signature is missing, or of another secret",
+        ));
+    }
+    let said: Json = read(&body)?;
+    let event = &said["event"];
+    if event["event_type"].as_str() != Some("incident.acknowledged") {
+        return Ok(shown(&json!({"ignored": event["event_type"]})));
+    }
+    let wanted = fingerprint_of(event["data"]["incident_key"].as_str().unwrap_or_default())?;
+    let by: String = event["agent"]["summary"]
+        .as_str()
+        .unwrap_or("PagerDuty")
+        .chars()
+        .take(100)
+        .collect();
+    for core in proven {
+        let now = core.now();
+        let mut desk = core.desk().await?;
+        // Of an alert that is over there is nothing left to take on.
+        let _ = desk
+            .act(|dispatcher| dispatcher.acknowledge(wanted, &by, "in PagerDuty", now))
+            .await?;
+    }
+    Ok(shown(&json!({"acknowledged": format!("{wanted:016x}")})))
+}
+
+/// `v1=HEX`, several with commas while secrets are rotated: HMAC-SHA256 over the body.
+fn is_signed(secret: &Secret, body: &[u8], given: &str) -> bool {
+    given
+        .split(',')
+        .filter_map(|one| one.trim().strip_prefix("v1="))
+        .any(|one| {
+            let Ok(signature) = hex::decode(one) else { return false };
+            let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.reveal().as_bytes()) else {
+                return false;
+            };
+            mac.update(body);
+            mac.verify_slice(&signature).is_ok()
+        })
 }
 
 async fn silences(State(api): State<Api>, Query(which): Query<Which>) -> Result<Response, Problem> {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard, Notify};
@@ -21,6 +21,7 @@ use super::outbox::Failed;
 use super::send::{Alertmanager, Common, Outlet, outlet};
 use super::state::{Entry, Kept};
 use crate::component::{BoxFuture, BuildContext, Deadline, LimitedLog, Running, StateError, with_state};
+use crate::config::types::Secret;
 
 /// The longest that nothing is looked at.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
@@ -41,6 +42,12 @@ pub struct Notifier {
 
 /// What the tasks share.
 pub struct Core {
+    /// Kind and id of the component: what the state and the API know the engine by.
+    name: String,
+    /// Nothing is done by it any more: the one that takes its place may read the state.
+    ended: CancellationToken,
+    /// Of the one whose place it takes.
+    before: OnceLock<CancellationToken>,
     settings: Arc<Settings>,
     counts: Counts,
     context: BuildContext,
@@ -63,6 +70,16 @@ impl Core {
         self.context.clock.now().0
     }
 
+    /// What proves a webhook of PagerDuty.
+    pub fn webhook_secrets(&self) -> Vec<Secret> {
+        let outs = self.settings.receivers.iter().flat_map(|receiver| &receiver.outs);
+        let secrets = outs.filter_map(|out| match &out.target {
+            Target::PagerDuty(service) => service.webhook_secret.clone(),
+            _ => None,
+        });
+        secrets.collect()
+    }
+
     /// The dispatcher for oneself; reads the state the first time.
     ///
     /// # Errors
@@ -70,7 +87,10 @@ impl Core {
     pub async fn desk(&self) -> Result<Desked<'_>, StateError> {
         let mut held = self.dispatcher.lock().await;
         if held.is_none() {
-            let id = self.context.id.as_str().to_owned();
+            if let Some(before) = self.before.get() {
+                before.cancelled().await;
+            }
+            let id = self.name.clone();
             let kept = with_state(&self.context.state, move |store| Kept::load(store, &id)).await?;
             if kept.unreadable > 0 {
                 error!(
@@ -119,7 +139,7 @@ impl Desked<'_> {
         if dispatcher.changes().is_empty() {
             return Ok(result);
         }
-        let changes = dispatcher.changes().to_commit(self.core.context.id.as_str());
+        let changes = dispatcher.changes().to_commit(&self.core.name);
         with_state(&self.core.context.state, move |store| store.commit(changes)).await?;
         dispatcher.committed();
         self.core.wake();
@@ -133,6 +153,9 @@ impl Notifier {
         let settings = Arc::new(settings);
         let outs = settings.receivers.iter().flat_map(|receiver| &receiver.outs);
         let core = Arc::new(Core {
+            name: format!("{}/{}", context.kind.name(), context.id),
+            ended: CancellationToken::new(),
+            before: OnceLock::new(),
             counts: Counts::new(&context.instruments, &settings),
             context: context.clone(),
             dispatcher: Mutex::new(None),
@@ -141,7 +164,9 @@ impl Notifier {
             log: LimitedLog::default(),
             settings: Arc::clone(&settings),
         });
-        context.commons.get::<Desk>().register(context.id.as_str(), &core);
+        if let Some(before) = context.commons.get::<Desk>().register(&core.name, &core) {
+            let _ = core.before.set(before.ended.clone());
+        }
         let notifier = Self {
             core: Arc::clone(&core),
             tasks: TaskTracker::new(),
@@ -200,10 +225,15 @@ impl Running for Notifier {
                 self.kill.cancel();
                 self.tasks.wait().await;
             }
-            let waiting = match self.core.desk().await {
-                Ok(desk) => desk.held.as_ref().map_or(0, Dispatcher::waiting),
-                Err(_) => 0,
-            };
+            self.core.ended.cancel();
+            // Where the state was never read nothing waits in memory.
+            let waiting = self
+                .core
+                .dispatcher
+                .lock()
+                .await
+                .as_ref()
+                .map_or(0, Dispatcher::waiting);
             if waiting > 0 && self.core.context.state.is_durable() {
                 info!(component = %self.core.context.id, messages = waiting, "Notifications wait for the next start.");
             } else if waiting > 0 {
@@ -220,6 +250,7 @@ impl Drop for Notifier {
     fn drop(&mut self) {
         self.stop.cancel();
         self.kill.cancel();
+        self.core.ended.cancel();
     }
 }
 

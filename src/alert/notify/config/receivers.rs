@@ -83,6 +83,8 @@ pub struct SlackOut {
 pub struct PagerDutyOut {
     pub http: HttpTarget,
     pub routing_key: Secret,
+    /// Proves that an acknowledgement comes from PagerDuty's webhook (version 3).
+    pub webhook_secret: Option<Secret>,
     pub description: Text,
     pub severity: Text,
     pub client: Text,
@@ -361,6 +363,7 @@ fn read_slack(section: &Section, templates: &Templates) -> Option<Target> {
 #[serde(default)]
 struct PagerDutyKeys {
     routing_key: Secret,
+    webhook_secret: Option<Secret>,
     url: Secret,
     description: String,
     severity: String,
@@ -376,6 +379,7 @@ impl Default for PagerDutyKeys {
     fn default() -> Self {
         Self {
             routing_key: Secret::default(),
+            webhook_secret: None,
             url: Secret::new("https://events.pagerduty.com/v2/enqueue"),
             description: "{{ template \"radiosonde.title\" . }}".to_owned(),
             severity: String::new(),
@@ -408,6 +412,7 @@ fn read_pagerduty(section: &Section, templates: &Templates) -> Option<Target> {
     Some(Target::PagerDuty(Box::new(PagerDutyOut {
         http,
         routing_key: keys.routing_key,
+        webhook_secret: keys.webhook_secret.filter(|secret| !secret.reveal().is_empty()),
         description: text("description", &keys.description),
         severity: text("severity", &keys.severity),
         client: text("client", &keys.client),
