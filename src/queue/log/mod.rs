@@ -107,7 +107,7 @@ fn recover(
     let mut put_aside = Vec::new();
     let (mut list, unreadable) = find_segments(fs.as_ref(), dir, &mut put_aside, step_over)?;
     let last_number = list.back().map_or(0, |segment| segment.number);
-    let next_number = last_number.max(unreadable.unwrap_or(0)) + 1;
+    let next_number = last_number.max(unreadable.unwrap_or(0).min(LAST_NUMBER)) + 1;
     let saved = match cursor::load(fs.as_ref(), dir) {
         Err(_) if step_over => None,
         saved => saved?,
