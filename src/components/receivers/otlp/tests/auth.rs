@@ -32,7 +32,8 @@ impl ServerAuth for Word {
     }
 }
 
-/// Both ports, each with its keys; `word` runs.
+/// Both ports, each with its keys; `word` runs. What is denied is sent without a body: a client that still sends one may
+/// see the connection end before the answer.
 async fn guarded(grpc: &str, http: &str) -> Harness {
     let context = BuildContext::standalone(ComponentKind::Receiver, "otlp");
     let word = Arc::new(Word(HeaderName::from_static("x-word")));
@@ -52,12 +53,9 @@ async fn without_proof_nothing_gets_in_by_either_protocol_on_either_port() {
     for address in [harness.grpc(), harness.http()] {
         for headers in [&[][..], &[("x-word", "sesam")], &[GOOD, GOOD]] {
             let with_type = [&[PROTOBUF], headers].concat();
-            let answer = send(address, false, "/v1/traces", &with_type, spans(1)).await;
+            let answer = send(address, false, "/v1/traces", &with_type, Bytes::new()).await;
             assert_eq!((answer.status, answer.header("www-authenticate")), (401, "Word"));
-            assert_eq!(
-                call(address, TRACES_METHOD, headers, framed(0, &spans(1))).await.code(),
-                16
-            );
+            assert_eq!(call(address, TRACES_METHOD, headers, Bytes::new()).await.code(), 16);
         }
         let answer = send(address, false, "/v1/traces", &[PROTOBUF, GOOD], spans(1)).await;
         assert_eq!(answer.status, 200);
@@ -106,7 +104,7 @@ async fn ghsa_pjv4_3c63_699f_no_way_in_goes_past_the_authenticator() {
     for address in ports {
         for content_type in ["application/grpc", "application/grpc+proto", "application/grpc;x"] {
             let headers = [("content-type", content_type), ("te", "trailers")];
-            let answer = send(address, true, TRACES_METHOD, &headers, framed(0, &spans(1))).await;
+            let answer = send(address, true, TRACES_METHOD, &headers, Bytes::new()).await;
             assert_eq!(answer.code(), 16, "{content_type}");
         }
         for http2 in [false, true] {
@@ -119,12 +117,12 @@ async fn ghsa_pjv4_3c63_699f_no_way_in_goes_past_the_authenticator() {
                 "/v1/traces?a=b",
             ] {
                 for method in ["POST", "GET", "PUT", "HEAD"] {
-                    let answer = send_as(method, address, http2, path, &[PROTOBUF], spans(1)).await;
+                    let answer = send_as(method, address, http2, path, &[PROTOBUF], Bytes::new()).await;
                     assert_eq!(answer.status, 401, "{method} {path}");
                 }
             }
             // What looks like a preflight without being one.
-            let answer = send_as("OPTIONS", address, http2, "/v1/traces", &[PROTOBUF], spans(1)).await;
+            let answer = send_as("OPTIONS", address, http2, "/v1/traces", &[PROTOBUF], Bytes::new()).await;
             assert_eq!(answer.status, 401);
         }
     }
