@@ -7,6 +7,13 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::Notify;
 
+/// Permits up to this size may use all of a budget ...
+const SMALL: u64 = 64 << 10;
+
+/// ... larger ones leave a part of it to them, where it is at least this large: a few clients with large bodies would
+/// else make everybody wait for memory who sends the usual few kilobytes.
+const SHARED_FROM: u64 = 16 << 20;
+
 /// The process-wide budget of telemetry bytes. Cheap to clone; all clones share one count.
 ///
 /// The limit may change while permits are out (a reload, a `memory_limiter`): what is out stays out, new permits
@@ -74,6 +81,16 @@ impl MemoryBudget {
         self.0.limit.load(Ordering::Relaxed)
     }
 
+    /// The largest permit there can be, and what all large ones can hold together.
+    fn limit_for(&self, permit: u64) -> u64 {
+        let limit = self.limit();
+        if permit <= SMALL || limit < SHARED_FROM || limit == u64::MAX {
+            limit
+        } else {
+            limit - limit / 16
+        }
+    }
+
     /// Bytes that permits hold now.
     pub fn used(&self) -> u64 {
         self.0.used.load(Ordering::Relaxed)
@@ -131,7 +148,7 @@ impl MemoryBudget {
 
     /// A permit for `bytes`, or `None` when they do not fit now.
     pub fn try_acquire(&self, bytes: u64) -> Option<Permit> {
-        if self.is_closed() || !self.charge(bytes) {
+        if self.is_closed() || !self.charge(bytes, bytes) {
             return None;
         }
         Some(Permit {
@@ -159,8 +176,9 @@ impl MemoryBudget {
         }
     }
 
-    fn charge(&self, bytes: u64) -> bool {
-        let limit = self.limit();
+    /// Takes `bytes` for a permit of `whole` bytes.
+    fn charge(&self, bytes: u64, whole: u64) -> bool {
+        let limit = self.limit_for(whole);
         self.0
             .used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
@@ -203,7 +221,7 @@ impl Permit {
 
     /// Grows the permit by `more` bytes; `false` (and unchanged) when they do not fit now.
     pub fn try_grow(&mut self, more: u64) -> bool {
-        let grown = !self.budget.is_closed() && self.budget.charge(more);
+        let grown = !self.budget.is_closed() && self.budget.charge(more, self.bytes.saturating_add(more));
         if grown {
             self.bytes += more;
         }
@@ -216,7 +234,7 @@ impl Permit {
     /// When they do not fit now, or never will.
     pub fn another(&self, bytes: u64, held: u64) -> Result<Permit, NoMemory> {
         self.budget.try_acquire(bytes).ok_or_else(|| {
-            if bytes.saturating_add(held) > self.budget.limit() {
+            if bytes.saturating_add(held) > self.budget.limit_for(bytes) {
                 NoMemory::Ever
             } else {
                 NoMemory::Now
@@ -249,6 +267,27 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn large_permits_leave_room_for_small_ones() {
+        let budget = MemoryBudget::new(32 << 20);
+        let mut large = budget.try_acquire(20 << 20).unwrap();
+        assert!(budget.try_acquire(11 << 20).is_none());
+        assert!(large.try_grow(10 << 20));
+        assert!(
+            !large.try_grow(1),
+            "thirty of thirty-two: the rest is not for the large"
+        );
+        let small: Vec<Permit> = (0..32).filter_map(|_| budget.try_acquire(SMALL)).collect();
+        assert_eq!(small.len(), 32, "the small have all of it");
+        assert!(budget.try_acquire(1).is_none());
+        drop(small);
+        let mut growing = budget.try_acquire(SMALL).unwrap();
+        assert!(!growing.try_grow(1), "what has grown large is large");
+        assert_eq!(large.another(32 << 20, 0).unwrap_err(), NoMemory::Ever);
+        drop((large, growing));
+        assert_eq!(budget.used(), 0);
+    }
 
     #[test]
     fn gives_back_what_was_held_when_dropped() {
