@@ -3,9 +3,12 @@
 
 pub mod notify;
 pub mod packs;
+pub mod promql;
+pub mod store;
 mod template;
 mod threshold;
 mod told;
+pub mod trial;
 
 pub use template::{Template, TemplateError};
 pub use threshold::{Alert, Labels, Rule, Sample, Threshold, Transition};

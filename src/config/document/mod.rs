@@ -100,6 +100,24 @@ impl Document {
         Self::load(&inputs, environment)
     }
 
+    /// A document of one text in which `${...}` means nothing.
+    ///
+    /// # Errors
+    /// As [`Document::load`].
+    pub fn plain(name: &str, text: &str) -> Result<Self, Problems> {
+        let mut sources = Sources::default();
+        let source = sources.add(name, text.strip_prefix('\u{feff}').unwrap_or(text));
+        let mut problems = Vec::new();
+        match read_map(&sources, source, &mut problems) {
+            Some(root) => {
+                let root = Section::root(Frozen::new(root, Arc::new(sources)));
+                root.frozen.adopt(problems);
+                Ok(Self { root })
+            }
+            None => Err(Problems::new(Arc::new(sources), problems, Vec::new())),
+        }
+    }
+
     fn finish(mut root: Node, sources: Sources, mut problems: Vec<Problem>, environment: &dyn Environment) -> Self {
         expand::expand(&mut root, environment, &mut problems);
         let root = Section::root(Frozen::new(root, Arc::new(sources)));

@@ -198,7 +198,7 @@ impl Section {
     }
 
     /// Reports the keys below this section that nobody took. Called once, when everybody has read what is theirs.
-    pub(crate) fn report_untaken(&self) {
+    pub fn report_untaken(&self) {
         for (node, problem) in self.frozen.untaken(self.node) {
             let Problem {
                 path, message, span, ..
@@ -206,6 +206,13 @@ impl Section {
             let span = span.unwrap_or_else(|| self.frozen.place(node));
             self.frozen.report_as(Severity::Error, node, span, path, message);
         }
+    }
+
+    /// Where the value of `key` stands, as `line:column`; the section itself where the key is absent.
+    pub fn place_at(&self, key: &str) -> String {
+        let (node, _) = self.resolve(key);
+        let (line, column) = self.frozen.sources.line_column(self.frozen.place(node));
+        format!("{line}:{column}")
     }
 
     /// Whether an error was reported at this section or below it.

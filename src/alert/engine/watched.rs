@@ -1,0 +1,631 @@
+//! One rule: its ticks, what they found, the states that follow, and the episodes that were told.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::machine::{Change, Found, Instance, Instances, Phase, Plan, Tick, step};
+use super::{Counts, EngineSettings, State, TOLD_AFTER_END};
+use crate::alert::Told;
+use crate::alert::promql::{Evaluation, Expression};
+use crate::alert::rules::metrics::default_missing;
+use crate::alert::rules::{Group, Missing, Rule};
+use crate::alert::store::{SelectionId, Store};
+
+/// Names and values, sorted by name.
+pub type Labels = Vec<(String, String)>;
+
+/// From firing to the end, as it is told. Times are event time in milliseconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Episode {
+    pub key: u64,
+    pub fired_at: i64,
+    pub ended_at: Option<i64>,
+    pub value: f64,
+    /// It became known by data that came late.
+    pub late: bool,
+    pub traces: Vec<String>,
+    pub pattern: String,
+    pub cause: String,
+    /// The louder of a pair fires: this is not told, unless it was before.
+    #[serde(default)]
+    pub hidden: bool,
+    /// It was told at least once.
+    #[serde(default)]
+    pub shown: bool,
+    /// The rule was changed or removed: this is how it ended.
+    #[serde(default)]
+    pub orphan: bool,
+}
+
+/// Whether a point changes the past of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lateness {
+    OnTime,
+    Late,
+    TooLate,
+}
+
+/// A rule and where it stands.
+pub struct Watched {
+    rule: Arc<Rule>,
+    identity: u64,
+    plan: Plan,
+    limit: usize,
+    bindings: Vec<SelectionId>,
+    recover_bindings: Vec<SelectionId>,
+    lateness: i64,
+    lookback: i64,
+    pub(super) next: Option<i64>,
+    /// The first tick there was.
+    pub(super) begun: Option<i64>,
+    /// What the ticks that may still change found.
+    pub(super) history: VecDeque<Tick>,
+    /// The state before the first of them.
+    pub(super) base: Instances,
+    pub(super) current: Instances,
+    pub(super) labels: HashMap<u64, Labels>,
+    pub(super) episodes: Vec<Episode>,
+    /// The first tick that has to be looked at again.
+    dirty: Option<i64>,
+    error: Option<String>,
+    watermark: Option<i64>,
+    moved_at: i64,
+    stale: bool,
+}
+
+impl Watched {
+    pub(super) fn new(rule: Arc<Rule>, group: &Group, settings: &EngineSettings, store: &mut Store) -> Self {
+        let mut bind = |expression: &Expression| {
+            let mut bindings = Vec::new();
+            expression.selectors(&mut |selector| {
+                bindings.push(store.select(selector.name.as_deref(), &selector.matchers));
+            });
+            bindings
+        };
+        let bindings = bind(&rule.expr);
+        let recover_bindings = rule.extra.recover.as_ref().map(|recover| bind(&recover.expr)).unwrap_or_default();
+        let mut interval = group.interval.unwrap_or(settings.interval);
+        // M of N looks at multiples of its period only.
+        if let Some(points) = rule.extra.datapoints {
+            interval = points.period;
+        }
+        let missing = rule.extra.missing.or_else(|| metric_policy(&rule.expr));
+        Self {
+            identity: rule.identity(),
+            plan: Plan::of(&rule, missing, interval),
+            limit: group.limit,
+            bindings,
+            recover_bindings,
+            lateness: rule.extra.allowed_lateness.unwrap_or(settings.allowed_lateness),
+            lookback: settings.lookback,
+            next: None,
+            begun: None,
+            history: VecDeque::new(),
+            base: Instances::new(),
+            current: Instances::new(),
+            labels: HashMap::new(),
+            episodes: Vec::new(),
+            dirty: None,
+            error: None,
+            watermark: None,
+            moved_at: i64::MIN,
+            stale: false,
+            rule,
+        }
+    }
+
+    pub fn rule(&self) -> &Arc<Rule> {
+        &self.rule
+    }
+
+    /// The identity its state is kept under.
+    pub fn identity(&self) -> u64 {
+        self.identity
+    }
+
+    /// Why the last evaluation failed.
+    pub fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    /// Its data does not come: nothing is decided.
+    pub fn is_stale(&self) -> bool {
+        self.stale
+    }
+
+    /// Up to which event time all its data is known.
+    pub fn watermark(&self) -> Option<i64> {
+        self.watermark
+    }
+
+    /// The selections of its selectors.
+    pub fn bindings(&self) -> &[SelectionId] {
+        &self.bindings
+    }
+
+    pub fn interval(&self) -> i64 {
+        self.plan.interval
+    }
+
+    pub(super) fn selections(&self) -> impl Iterator<Item = SelectionId> + '_ {
+        self.bindings.iter().chain(&self.recover_bindings).copied()
+    }
+
+    pub(super) fn begin_at(&mut self, time: i64) {
+        self.next = Some(ceil(time, self.plan.interval));
+    }
+
+    pub(super) fn next_tick(&self) -> Option<i64> {
+        self.next
+    }
+
+    /// The last tick that was evaluated.
+    pub fn last_tick(&self) -> Option<i64> {
+        self.history.back().map(|tick| tick.at)
+    }
+
+    pub(super) fn note_watermark(&mut self, watermark: Option<i64>, now: i64) {
+        if watermark > self.watermark {
+            self.watermark = watermark;
+            self.moved_at = now;
+        }
+        if self.moved_at == i64::MIN {
+            self.moved_at = now;
+        }
+        self.stale = now - self.moved_at > (3 * self.plan.interval).max(600_000);
+    }
+
+    pub(super) fn note_late(&mut self, time: i64) -> Lateness {
+        let Some(last) = self.last_tick() else { return Lateness::OnTime };
+        if time > last {
+            return Lateness::OnTime;
+        }
+        // A point changes the ticks at and after its time; those that have left the history stay as they are.
+        let oldest = self.history.front().map_or(last, |tick| tick.at);
+        if time <= last - self.lateness {
+            return Lateness::TooLate;
+        }
+        let from = time.max(oldest);
+        self.dirty = Some(self.dirty.map_or(from, |dirty| dirty.min(from)));
+        Lateness::Late
+    }
+
+    fn evaluation<'a>(&'a self, store: &'a Store, bindings: &'a [SelectionId]) -> Evaluation<'a> {
+        let mut evaluation = Evaluation::new(store, bindings);
+        evaluation.interval = self.plan.interval;
+        evaluation.lookback = self.lookback;
+        evaluation.fill = self.rule.extra.missing.map(Missing::fill);
+        evaluation
+    }
+
+    fn evaluate(&mut self, store: &Store, at: i64, counts: &mut Counts) -> Tick {
+        counts.evaluations += 1;
+        match self.find(store, at) {
+            Ok((found, labels)) => {
+                self.error = None;
+                self.labels.extend(labels);
+                Tick { at, found, failed: false }
+            }
+            Err(message) => {
+                counts.errors += 1;
+                self.error = Some(message);
+                Tick {
+                    at,
+                    found: Vec::new(),
+                    failed: true,
+                }
+            }
+        }
+    }
+
+    fn find(&self, store: &Store, at: i64) -> Result<(Vec<Found>, Vec<(u64, Labels)>), String> {
+        let evaluation = self.evaluation(store, &self.bindings);
+        let enough = self.rule.extra.min_state.is_none_or(|least| self.begun.is_some_and(|begun| at - begun >= least));
+        let mut found: Vec<Found> = Vec::new();
+        let mut all_labels = Vec::new();
+        let mut add = |texts: Labels, value: f64, holds: bool| -> Result<(), String> {
+            let labels = self.alert_labels(texts, value);
+            let key = key_of(&labels);
+            if found.iter().any(|one| one.key == key && (one.holds || holds)) {
+                return Err("two alerts of this rule would have the same labels".to_owned());
+            }
+            all_labels.push((key, labels));
+            found.push(Found {
+                key,
+                value,
+                holds: holds && enough,
+                recovered: false,
+            });
+            Ok(())
+        };
+        if self.plan.needs_calm() {
+            for outcome in evaluation.condition(&self.rule.expr, at).map_err(|error| error.to_string())? {
+                let texts = evaluation.texts(&outcome.element.labels);
+                add(texts, outcome.element.value, outcome.holds)?;
+            }
+        } else {
+            for element in evaluation.vector(&self.rule.expr, at).map_err(|error| error.to_string())? {
+                add(evaluation.texts(&element.labels), element.value, true)?;
+            }
+        }
+        let firing = found.iter().filter(|one| one.holds).count();
+        if self.limit > 0 && firing > self.limit {
+            return Err(format!("{firing} alerts: more than the group's limit of {}", self.limit));
+        }
+        if let Some(recover) = &self.rule.extra.recover {
+            let evaluation = self.evaluation(store, &self.recover_bindings);
+            let elements = evaluation.vector(&recover.expr, at).map_err(|error| error.to_string())?;
+            for element in elements {
+                let key = key_of(&self.alert_labels(evaluation.texts(&element.labels), element.value));
+                if let Some(one) = found.iter_mut().find(|one| one.key == key) {
+                    one.recovered = true;
+                }
+            }
+        }
+        Ok((found, all_labels))
+    }
+
+    /// The labels of an alert: those of the element, the rule's, the name.
+    fn alert_labels(&self, element: Labels, value: f64) -> Labels {
+        let mut labels: Labels = element.iter().filter(|(name, _)| name != "__name__").cloned().collect();
+        for (name, template) in &self.rule.labels {
+            let text = template.render(&element, value);
+            labels.retain(|(have, _)| have != name);
+            if !text.is_empty() {
+                labels.push((name.clone(), text));
+            }
+        }
+        labels.retain(|(name, _)| name != "alertname");
+        labels.push(("alertname".to_owned(), self.rule.name.clone()));
+        labels.sort();
+        labels
+    }
+
+    /// Evaluates the ticks up to the watermark, in order.
+    pub(super) fn advance(
+        &mut self,
+        store: &Store,
+        watermark: i64,
+        most: usize,
+        settings: &EngineSettings,
+        counts: &mut Counts,
+    ) -> bool {
+        let interval = self.plan.interval;
+        let mut next = *self.next.get_or_insert_with(|| floor(watermark, interval));
+        // Beyond this a gap is not filled tick by tick: `for` begins anew.
+        let tolerated = settings.outage_tolerance.max(self.rule.reach(settings.lookback)).max(86_400_000);
+        if watermark - next > tolerated {
+            next = ceil(watermark - tolerated, interval);
+        }
+        let mut done = 0;
+        while next <= watermark && done < most {
+            self.begun.get_or_insert(next);
+            let tick = self.evaluate(store, next, counts);
+            let mut changes = Vec::new();
+            step(&mut self.current, &tick, &self.plan, &mut changes);
+            for change in changes {
+                self.take(change, store, counts);
+            }
+            self.keep_values(&tick, store);
+            self.history.push_back(tick);
+            self.forget(next);
+            next += interval;
+            done += 1;
+        }
+        self.next = Some(next);
+        done > 0
+    }
+
+    /// Moves ticks that cannot change any more into the base.
+    fn forget(&mut self, now: i64) {
+        while self.history.len() > 1 && self.history.front().is_some_and(|tick| tick.at <= now - self.lateness) {
+            if let Some(tick) = self.history.pop_front() {
+                step(&mut self.base, &tick, &self.plan, &mut Vec::new());
+            }
+        }
+        let oldest = now - TOLD_AFTER_END.max(self.lateness) - self.plan.interval;
+        self.episodes.retain(|episode| episode.ended_at.is_none_or(|ended| ended > oldest));
+        if self.labels.len() > 2 * (self.current.len() + self.episodes.len()) + 64 {
+            let (current, base, episodes, history) = (&self.current, &self.base, &self.episodes, &self.history);
+            self.labels.retain(|key, _| {
+                current.contains_key(key)
+                    || base.contains_key(key)
+                    || episodes.iter().any(|episode| episode.key == *key)
+                    || history.iter().any(|tick| tick.found.iter().any(|found| found.key == *key))
+            });
+        }
+    }
+
+    fn take(&mut self, change: Change, store: &Store, counts: &mut Counts) {
+        if change.fired {
+            counts.fired += 1;
+            let traces = self.traces(change.key, store);
+            self.episodes.push(Episode {
+                key: change.key,
+                fired_at: change.at,
+                ended_at: None,
+                value: change.value,
+                late: false,
+                traces,
+                pattern: String::new(),
+                cause: String::new(),
+                hidden: false,
+                shown: false,
+                orphan: false,
+            });
+            return;
+        }
+        counts.resolved += 1;
+        let open = self.episodes.iter_mut().filter(|episode| episode.key == change.key && episode.ended_at.is_none());
+        for episode in open {
+            episode.ended_at = Some(change.at);
+        }
+    }
+
+    /// Alerts that go on firing show the newest value.
+    fn keep_values(&mut self, tick: &Tick, store: &Store) {
+        for found in tick.found.iter().filter(|found| found.holds) {
+            let open = self.episodes.iter().position(|one| one.key == found.key && one.ended_at.is_none());
+            let Some(position) = open else { continue };
+            self.episodes[position].value = found.value;
+            if self.episodes[position].traces.is_empty() {
+                self.episodes[position].traces = self.traces(found.key, store);
+            }
+        }
+    }
+
+    /// Traces behind the series of an alert, newest first.
+    fn traces(&self, key: u64, store: &Store) -> Vec<String> {
+        let Some(labels) = self.labels.get(&key) else { return Vec::new() };
+        let mut traces: Vec<(i64, [u8; 16])> = Vec::new();
+        for selection in self.bindings.iter().filter_map(|id| store.selection(*id)) {
+            for series in selection.members().iter().filter_map(|id| store.series(*id)) {
+                let Some(found) = &series.traces else { continue };
+                let texts = store.texts(&series.labels);
+                let belongs = texts.iter().all(|(name, value)| {
+                    let same = labels.iter().find(|(have, _)| have == name);
+                    same.is_none_or(|(_, have)| have == value)
+                });
+                if belongs {
+                    traces.extend(found.iter().copied());
+                }
+            }
+        }
+        traces.sort_by_key(|trace| std::cmp::Reverse(trace.0));
+        traces.dedup_by_key(|trace| trace.1);
+        traces.into_iter().take(10).map(|(_, trace)| hex::encode(trace)).collect()
+    }
+
+    /// Looks again at the ticks that late points have changed.
+    pub(super) fn revise(&mut self, store: &Store, counts: &mut Counts) -> bool {
+        let Some(from) = self.dirty.take() else { return false };
+        let mut ticks = std::mem::take(&mut self.history);
+        let mut changed = false;
+        for tick in ticks.iter_mut().filter(|tick| tick.at >= from) {
+            let again = self.evaluate(store, tick.at, counts);
+            changed |= again != *tick;
+            *tick = again;
+        }
+        self.history = ticks;
+        if !changed {
+            return false;
+        }
+        // The same fold, over the corrected findings.
+        let mut current = self.base.clone();
+        let mut open: HashMap<u64, Episode> = HashMap::new();
+        let mut fresh: Vec<Episode> = Vec::new();
+        for (key, instance) in current.iter().filter(|(_, instance)| instance.fires()) {
+            open.insert(*key, new_episode(*key, instance.fired_at, instance.value));
+        }
+        for tick in &self.history {
+            let mut changes = Vec::new();
+            step(&mut current, tick, &self.plan, &mut changes);
+            for change in changes {
+                if change.fired {
+                    open.insert(change.key, new_episode(change.key, change.at, change.value));
+                } else if let Some(mut episode) = open.remove(&change.key) {
+                    episode.ended_at = Some(change.at);
+                    fresh.push(episode);
+                }
+            }
+        }
+        for (key, mut episode) in open {
+            if let Some(instance) = current.get(&key) {
+                episode.value = instance.value;
+            }
+            fresh.push(episode);
+        }
+        fresh.sort_by_key(|episode| (episode.fired_at, episode.key));
+        self.current = current;
+        self.reconcile(fresh, store, counts);
+        true
+    }
+
+    /// What was told stays told: an alert keeps the start it was told with, and one that the corrected history does not
+    /// have ends in the open.
+    fn reconcile(&mut self, fresh: Vec<Episode>, store: &Store, counts: &mut Counts) {
+        let now = self.last_tick().unwrap_or(i64::MAX);
+        let oldest = self.history.front().map_or(i64::MIN, |tick| tick.at);
+        let mut old = std::mem::take(&mut self.episodes);
+        let mut kept: Vec<Episode> = Vec::new();
+        for mut episode in fresh {
+            let end = episode.ended_at.unwrap_or(i64::MAX);
+            let same = old.iter().position(|told| {
+                told.key == episode.key
+                    && told.fired_at <= end
+                    && told.ended_at.is_none_or(|ended| ended >= episode.fired_at)
+            });
+            match same {
+                Some(position) => {
+                    let told = old.remove(position);
+                    episode = Episode {
+                        ended_at: episode.ended_at,
+                        value: if episode.value.is_nan() { told.value } else { episode.value },
+                        ..told
+                    };
+                }
+                None => {
+                    counts.fired += 1;
+                    counts.resolved += u64::from(episode.ended_at.is_some());
+                    episode.late = true;
+                    episode.traces = self.traces(episode.key, store);
+                }
+            }
+            kept.push(episode);
+        }
+        for mut told in old {
+            let within = told.ended_at.is_none_or(|ended| ended >= oldest);
+            if told.ended_at.is_none() {
+                told.ended_at = Some(now);
+                counts.resolved += 1;
+            } else if within && !told.shown {
+                // Nobody has seen it, and it was not so.
+                continue;
+            }
+            kept.push(told);
+        }
+        kept.sort_by_key(|episode| (episode.fired_at, episode.key));
+        self.episodes = kept;
+    }
+
+    /// The labels of what fires now.
+    pub(super) fn firing(&self) -> impl Iterator<Item = &Labels> {
+        let open = self.episodes.iter().filter(|episode| episode.ended_at.is_none());
+        open.filter_map(|episode| self.labels.get(&episode.key))
+    }
+
+    pub(super) fn suppress(&mut self, is_louder: impl Fn(&Labels) -> bool) {
+        for episode in &mut self.episodes {
+            let labels = self.labels.get(&episode.key);
+            let louder = labels.is_some_and(&is_louder);
+            if episode.ended_at.is_none() {
+                episode.hidden = louder && !episode.shown;
+            }
+        }
+    }
+
+    /// What is told has been shown: it will not vanish without an end.
+    pub(super) fn mark_shown(&mut self) {
+        for episode in self.episodes.iter_mut().filter(|episode| !episode.hidden) {
+            episode.shown = true;
+        }
+    }
+
+    pub(super) fn tell(&self, told: &mut Vec<Told>) {
+        let now = self.last_tick().or(self.next).unwrap_or(0);
+        for episode in &self.episodes {
+            if episode.hidden || episode.ended_at.is_some_and(|ended| ended <= now - TOLD_AFTER_END) {
+                continue;
+            }
+            let Some(labels) = self.labels.get(&episode.key) else { continue };
+            told.push(self.told(episode, labels));
+        }
+    }
+
+    fn told(&self, episode: &Episode, labels: &Labels) -> Told {
+        let mut annotations: Labels = Vec::new();
+        for (name, template) in &self.rule.annotations {
+            annotations.push((name.clone(), template.render(labels, episode.value)));
+        }
+        if episode.late {
+            annotations.push(("late".to_owned(), "the data that shows it came late".to_owned()));
+        }
+        if self.stale && episode.ended_at.is_none() {
+            annotations.push(("stale".to_owned(), "its data does not come now; nothing is decided".to_owned()));
+        }
+        if episode.orphan {
+            annotations.push(("reason".to_owned(), "rule_changed".to_owned()));
+        }
+        for (name, text) in [("cause", &episode.cause), ("pattern", &episode.pattern)] {
+            if !text.is_empty() {
+                annotations.push((name.to_owned(), text.clone()));
+            }
+        }
+        annotations.sort();
+        Told {
+            labels: labels.clone(),
+            annotations,
+            starts_at: nanos(episode.fired_at),
+            ends_at: episode.ended_at.map(nanos),
+            value: episode.value,
+            guidance: Arc::clone(&self.rule.guidance),
+            pattern: episode.pattern.clone(),
+            cause: episode.cause.clone(),
+            traces: episode.traces.clone(),
+        }
+    }
+
+    pub(super) fn states(&self) -> Vec<State<'_>> {
+        let mut states = Vec::new();
+        for (key, instance) in &self.current {
+            let Some(labels) = self.labels.get(key) else { continue };
+            if instance.phase != Phase::Inactive {
+                states.push(State {
+                    rule: &self.rule,
+                    labels,
+                    instance,
+                    stale: self.stale,
+                });
+            }
+        }
+        states
+    }
+
+    /// Where an alert stands; `None`: inactive, or not known.
+    pub fn instance(&self, labels: &[(String, String)]) -> Option<&Instance> {
+        self.current.get(&key_of(labels))
+    }
+}
+
+fn new_episode(key: u64, fired_at: i64, value: f64) -> Episode {
+    Episode {
+        key,
+        fired_at,
+        ended_at: None,
+        value,
+        late: false,
+        traces: Vec::new(),
+        pattern: String::new(),
+        cause: String::new(),
+        hidden: false,
+        shown: false,
+        orphan: false,
+    }
+}
+
+/// What absence means for the metrics of an expression, where that is a matter of the alert and not of filling in.
+fn metric_policy(expression: &Expression) -> Option<Missing> {
+    let mut found = None;
+    expression.selectors(&mut |selector| {
+        let policy = selector.name.as_deref().and_then(default_missing);
+        if found.is_none() && matches!(policy, Some(Missing::Ignore | Missing::Ok | Missing::NoData(_))) {
+            found = policy;
+        }
+    });
+    found
+}
+
+pub(super) fn key_of(labels: &[(String, String)]) -> u64 {
+    let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+    for (name, value) in labels {
+        for part in [name, value] {
+            hasher.update(part.as_bytes());
+            hasher.update(&[0xff]);
+        }
+    }
+    hasher.digest()
+}
+
+pub(super) fn nanos(millis: i64) -> u64 {
+    u64::try_from(millis).unwrap_or(0).saturating_mul(1_000_000)
+}
+
+fn floor(time: i64, interval: i64) -> i64 {
+    time - time.rem_euclid(interval)
+}
+
+fn ceil(time: i64, interval: i64) -> i64 {
+    floor(time + interval - 1, interval)
+}

@@ -1,0 +1,3 @@
+//! Trying rules out: promtool's test files, and histories.
+
+pub mod series;
