@@ -1,9 +1,17 @@
-//! Alert rules. First small form: one threshold over one metric, per label set, with what to do about it. The full engine
-//! (rule files, PromQL, routes, persistence) replaces it; nothing here pretends to be that.
+//! Alert rules: what is wrong, since when, and who is told what to do about it.
+//!
+//! `rules` reads rule files, `promql` their expressions; `intake` makes samples of what passes, `store` keeps those that a
+//! rule selects; `engine` evaluates in event time and knows where each alert stands; `runtime` is an engine at work:
+//! its tasks, its state on the disk, what it tells `notify`, which decides who else is told. `packs` are the shipped rules, `trial` tries rules out. `threshold` is a
+//! first small form of one rule, for the demo.
 
+pub mod engine;
+pub mod intake;
 pub mod notify;
 pub mod packs;
 pub mod promql;
+pub mod rules;
+pub mod runtime;
 pub mod store;
 mod template;
 mod threshold;

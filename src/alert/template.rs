@@ -9,7 +9,10 @@ use super::Labels;
 
 /// A parsed text.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Template(Vec<Piece>);
+pub struct Template {
+    source: String,
+    pieces: Vec<Piece>,
+}
 
 #[derive(Clone, Debug, PartialEq)]
 enum Piece {
@@ -66,13 +69,21 @@ impl Template {
         if at < text.len() {
             pieces.push(Piece::Text(text[at..].to_owned()));
         }
-        Ok(Self(pieces))
+        Ok(Self {
+            source: text.to_owned(),
+            pieces,
+        })
+    }
+
+    /// The text as written.
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// The text for one alert. A label that it does not have is left empty, as in Prometheus.
     pub fn render(&self, labels: &Labels, value: f64) -> String {
         let mut text = String::new();
-        for piece in &self.0 {
+        for piece in &self.pieces {
             match piece {
                 Piece::Text(part) => text.push_str(part),
                 Piece::Value(form) => text.push_str(&form.write(value)),

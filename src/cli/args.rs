@@ -56,6 +56,9 @@ pub enum Command {
     /// Look into the queues on the disk while no agent runs.
     #[command(subcommand)]
     Queue(super::queue::QueueCommand),
+    /// Check and test alert rules.
+    #[command(subcommand)]
+    Rules(super::rules::RulesCommand),
     /// Ask a running agent how it is.
     Status {
         /// Its admin listener.

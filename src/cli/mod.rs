@@ -16,6 +16,7 @@ mod plan;
 #[cfg(feature = "aws")]
 mod plan_xray;
 mod queue;
+mod rules;
 pub mod run;
 #[cfg(all(feature = "aws", feature = "simulator"))]
 mod simulator;
@@ -127,6 +128,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             aws::print_iam_policy(&invocation.inputs(&config, &environment), &environment)
         }
         Some(Command::Queue(command)) => queue::queue(&command),
+        Some(Command::Rules(command)) => rules::rules(&command, &environment),
         Some(Command::Status { endpoint, format }) => status::status(&endpoint, format),
     }
 }

@@ -26,6 +26,7 @@ pub const REGISTRY: &[&dyn Factory] = &[
     #[cfg(feature = "aws")]
     &receivers::xray::XRayFactory,
     // processors
+    &processors::alerts::AlertsFactory,
     &processors::attributes::AttributesFactory,
     &processors::batch::BatchFactory,
     &processors::filter::FilterFactory,
@@ -42,6 +43,7 @@ pub const REGISTRY: &[&dyn Factory] = &[
     &exporters::otlphttp::OtlpHttpFactory,
     &exporters::terminal::TerminalFactory,
     // connectors
+    &connectors::alerts::AlertsFactory,
     #[cfg(feature = "aws")]
     &connectors::awsclientmetrics::ClientMetricsFactory,
     &connectors::forward::ForwardFactory,

@@ -90,6 +90,8 @@ impl Problems {
     /// Puts the problems in order: by position, those without one first.
     pub(crate) fn new(sources: Arc<Sources>, mut list: Vec<Problem>, secrets: Vec<Span>) -> Self {
         list.sort_by(|a, b| a.span.cmp(&b.span).then(a.severity.cmp(&b.severity)));
+        // A section that several read says the same several times.
+        list.dedup();
         Self { sources, list, secrets }
     }
 

@@ -11,11 +11,25 @@ use crate::alert::rules::{Datapoints, Missing, Rule};
 pub struct Found {
     /// Hash of the labels.
     pub key: u64,
+    #[serde(with = "bits")]
     pub value: f64,
     /// The condition holds; else the element is there and it does not.
     pub holds: bool,
     /// What `recover` asks for holds.
     pub recovered: bool,
+}
+
+/// Numbers as their bits: JSON knows neither NaN nor infinity.
+pub(super) mod bits {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(value.to_bits())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        u64::deserialize(deserializer).map(f64::from_bits)
+    }
 }
 
 /// One evaluation.
@@ -51,6 +65,7 @@ pub struct Instance {
     pub fired_at: i64,
     /// Since when it recovers.
     pub since: i64,
+    #[serde(with = "bits")]
     pub value: f64,
     /// When it was there last.
     pub seen_at: i64,
@@ -59,6 +74,11 @@ pub struct Instance {
 }
 
 impl Instance {
+    /// Its `for` is not over.
+    pub fn is_pending(&self) -> bool {
+        self.phase == Phase::Pending
+    }
+
     /// It is told: it fires, even if it is recovering.
     pub fn fires(&self) -> bool {
         matches!(self.phase, Phase::Firing | Phase::Recovering)
@@ -102,7 +122,10 @@ impl Plan {
 
     /// Whether it must know elements for which the condition does not hold.
     pub fn needs_calm(&self) -> bool {
-        let policy = matches!(self.missing, Some(Missing::Ignore | Missing::NoData(_) | Missing::Breach | Missing::Ok));
+        let policy = matches!(
+            self.missing,
+            Some(Missing::Ignore | Missing::NoData(_) | Missing::Breach | Missing::Ok)
+        );
         self.datapoints.is_some() || self.recover.is_some() || policy
     }
 }
@@ -142,7 +165,9 @@ fn is_forgotten(instance: &Instance, now: i64, plan: &Plan) -> bool {
     if !plan.needs_calm() {
         return true;
     }
-    let memory = plan.datapoints.map_or(plan.interval, |points| 3 * i64::from(points.n) * points.period);
+    let memory = plan
+        .datapoints
+        .map_or(plan.interval, |points| 3 * i64::from(points.n) * points.period);
     // For `nodata` it is enough to have been there.
     let memory = match plan.missing {
         Some(Missing::NoData(after)) => memory.max(after + plan.interval),
@@ -153,7 +178,11 @@ fn is_forgotten(instance: &Instance, now: i64, plan: &Plan) -> bool {
 
 fn one(instance: &mut Instance, key: u64, at: i64, seen: Seen, plan: &Plan, changes: &mut Vec<Change>) {
     let (holds, recovered) = match seen {
-        Seen::There { value, holds, recovered } => {
+        Seen::There {
+            value,
+            holds,
+            recovered,
+        } => {
             instance.seen_at = at;
             if holds || !instance.fires() {
                 instance.value = value;

@@ -15,12 +15,13 @@ mod watched;
 use std::sync::Arc;
 
 pub use machine::{Found, Instance, Phase};
-pub use saved::{Restored, orphans};
+pub use saved::Restored;
 pub use sources::{Source, SourceKind};
 pub use watched::{Episode, Watched};
 
 use self::sources::Sources;
 use super::Told;
+use super::promql::Expression;
 use super::rules::{Group, Rule};
 use super::store::{NotKept, Origin, Point, Pushed, SelectionId, SeriesId, Store, StoreLimits};
 
@@ -73,8 +74,19 @@ pub struct Counts {
     pub resolved: u64,
 }
 
+/// What is left of a rule that was changed or removed.
+struct Orphan {
+    identity: u64,
+    told: Vec<Told>,
+    shown: bool,
+    since: i64,
+}
+
 /// Rules, series, and where each alert stands.
 pub struct Engine {
+    orphans: Vec<Orphan>,
+    /// Points that were taken, where they are recorded.
+    recorded: Option<Vec<(SeriesId, i64, f64)>>,
     settings: EngineSettings,
     store: Store,
     watched: Vec<Watched>,
@@ -84,6 +96,8 @@ pub struct Engine {
     /// No rule has been evaluated after this.
     last_tick: i64,
     expired_at: i64,
+    /// How far back others than rules look.
+    reach: i64,
     counts: Counts,
 }
 
@@ -109,13 +123,16 @@ impl Engine {
             }
         }
         Self {
+            orphans: Vec::new(),
+            recorded: None,
             settings,
             store,
             watched,
             by_selection,
             sources: Sources::default(),
             last_tick: i64::MIN,
-            expired_at: i64::MIN,
+            expired_at: 0,
+            reach: 0,
             counts: Counts::default(),
         }
     }
@@ -168,7 +185,16 @@ impl Engine {
         self.counts.points += 1;
         let Some(series) = self.store.series(id) else { return };
         let (source, period) = (series.source, series.period);
+        let value = match &point {
+            Point::Float(value) => Some(*value),
+            Point::Histogram(_) => None,
+        };
         let pushed = self.store.push(id, time, point);
+        if let (Some(recorded), Some(value)) = (&mut self.recorded, value)
+            && pushed != Pushed::Known
+        {
+            recorded.push((id, time, value));
+        }
         match pushed {
             Pushed::Full => {
                 self.counts.refused_points += 1;
@@ -183,6 +209,70 @@ impl Engine {
         self.sources.heard(source, time, i64::from(period), now);
         if time <= self.last_tick {
             self.note_late(id, time);
+        }
+    }
+
+    /// Adds a point that was there before a restart: it changes nothing that was decided.
+    pub fn load(&mut self, id: SeriesId, time: i64, point: Point, now: i64) {
+        let Some(series) = self.store.series(id) else { return };
+        let (source, period) = (series.source, series.period);
+        if self.store.push(id, time, point) == Pushed::Full {
+            self.counts.refused_points += 1;
+        }
+        self.sources.heard(source, time, i64::from(period), now);
+    }
+
+    /// The selections of an expression that is no rule; its series are kept from now on.
+    pub fn bind(&mut self, expression: &Expression) -> Vec<SelectionId> {
+        let mut bindings = Vec::new();
+        expression.selectors(&mut |selector| {
+            bindings.push(self.store.select(selector.name.as_deref(), &selector.matchers));
+        });
+        self.reach = self.reach.max(expression.reach(self.settings.lookback));
+        bindings
+    }
+
+    /// Notes every number that is taken from now on, or no more.
+    pub fn record(&mut self, on: bool) {
+        self.recorded = on.then(Vec::new);
+    }
+
+    /// What was noted, and is not any more.
+    pub fn recorded(&mut self) -> Vec<(SeriesId, i64, f64)> {
+        self.recorded.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// A source by its number.
+    pub fn source_of(&self, number: u32) -> Option<&Source> {
+        self.sources.get(number)
+    }
+
+    /// Samples before this are read by nobody any more.
+    pub fn oldest_needed(&self) -> Option<i64> {
+        let lateness = self.settings.allowed_lateness;
+        let of = |watched: &Watched| {
+            watched
+                .next_tick()
+                .map(|next| next - watched.rule().reach(self.settings.lookback) - lateness)
+        };
+        self.watched.iter().filter_map(of).min()
+    }
+
+    /// What has begun (`false`) or ended (`true`) since it was told last.
+    pub fn transitions(&self) -> Vec<(Told, bool)> {
+        let mut list = Vec::new();
+        for watched in &self.watched {
+            watched.transitions(&mut list);
+        }
+        let new = self.orphans.iter().filter(|orphan| !orphan.shown);
+        list.extend(new.flat_map(|orphan| orphan.told.iter().map(|told| (told.clone(), true))));
+        list
+    }
+
+    /// Looks again at everything that may still change: points may have come before a restart and after the last round.
+    pub fn recheck(&mut self) {
+        for watched in &mut self.watched {
+            watched.recheck();
         }
     }
 
@@ -231,8 +321,12 @@ impl Engine {
         for position in 0..self.watched.len() {
             let watermark = {
                 let watched = &self.watched[position];
-                let sources = watched.selections().filter_map(|id| self.store.selection(id)).flat_map(|s| s.sources());
-                self.sources.watermark(sources, watched.rule().extra.delay, now, &self.settings)
+                let sources = watched
+                    .selections()
+                    .filter_map(|id| self.store.selection(id))
+                    .flat_map(|s| s.sources());
+                self.sources
+                    .watermark(sources, watched.rule().extra.delay, now, &self.settings)
             };
             let watched = &mut self.watched[position];
             watched.note_watermark(watermark, now);
@@ -244,6 +338,7 @@ impl Engine {
             }
         }
         self.suppress_pairs();
+        self.orphans.retain(|orphan| now - orphan.since < TOLD_AFTER_END);
         // Looking at every series is work: once a minute is enough.
         if now - self.expired_at >= 60_000 {
             self.expired_at = now;
@@ -255,7 +350,7 @@ impl Engine {
     fn expire(&mut self) {
         let lookback = self.settings.lookback;
         let lateness = self.settings.allowed_lateness;
-        let mut reach = 0;
+        let mut reach = self.reach + lateness;
         let mut first = i64::MAX;
         for watched in &self.watched {
             reach = reach.max(watched.rule().reach(lookback) + lateness);
@@ -270,26 +365,32 @@ impl Engine {
         }
     }
 
-    /// Of a pair the louder one is told.
+    /// Of a pair the louder one is told, and not what another alert makes unnecessary.
     fn suppress_pairs(&mut self) {
-        let loud: Vec<(String, String, Vec<(String, String)>)> = self
+        let loud: Vec<Loud> = self
             .watched
             .iter()
-            .filter(|watched| watched.rule().severity() == "critical")
-            .filter_map(|watched| watched.rule().extra.pair.clone().map(|pair| (pair, watched)))
-            .flat_map(|(pair, watched)| {
-                let group = watched.rule().group.clone();
-                watched.firing().map(move |labels| (group.clone(), pair.clone(), without_level(labels)))
+            .filter(|watched| !watched.rule().extra.inhibits.is_empty() || watched.rule().extra.pair.is_some())
+            .flat_map(|watched| {
+                let rule = watched.rule();
+                watched.firing().map(|labels| Loud {
+                    group: rule.group.clone(),
+                    pair: rule.extra.pair.clone().filter(|_| rule.severity() == "critical"),
+                    inhibits: rule.extra.inhibits.clone(),
+                    labels: without_level(labels),
+                })
             })
             .collect();
         for watched in &mut self.watched {
             let rule = Arc::clone(watched.rule());
-            let Some(pair) = rule.extra.pair.as_deref().filter(|_| rule.severity() != "critical") else {
-                continue;
-            };
+            let pair = rule.extra.pair.as_ref().filter(|_| rule.severity() != "critical");
             watched.suppress(|labels| {
                 let labels = without_level(labels);
-                loud.iter().any(|(group, have, loud)| *group == rule.group && have == pair && *loud == labels)
+                loud.iter().any(|loud| {
+                    let of_pair = pair.is_some() && loud.pair.as_ref() == pair && loud.labels == labels;
+                    let inhibited = loud.inhibits.contains(&rule.name) && agree(&loud.labels, &labels);
+                    loud.group == rule.group && (of_pair || inhibited)
+                })
             });
         }
     }
@@ -300,6 +401,7 @@ impl Engine {
         for watched in &self.watched {
             watched.tell(&mut told);
         }
+        told.extend(self.orphans.iter().flat_map(|orphan| orphan.told.iter().cloned()));
         told
     }
 
@@ -307,6 +409,15 @@ impl Engine {
     pub fn states(&self) -> Vec<State<'_>> {
         self.watched.iter().flat_map(Watched::states).collect()
     }
+}
+
+/// An alert that fires and makes others unnecessary.
+struct Loud {
+    group: String,
+    /// Of a critical alert.
+    pair: Option<String>,
+    inhibits: Vec<String>,
+    labels: Vec<(String, String)>,
 }
 
 /// Where one alert stands.
@@ -319,7 +430,21 @@ pub struct State<'a> {
     pub stale: bool,
 }
 
+/// Labels that both have are equal.
+fn agree(one: &[(String, String)], other: &[(String, String)]) -> bool {
+    one.iter().all(|(name, value)| {
+        other
+            .iter()
+            .find(|(have, _)| have == name)
+            .is_none_or(|(_, have)| have == value)
+    })
+}
+
 /// What the two levels of a pair have in common.
 fn without_level(labels: &[(String, String)]) -> Vec<(String, String)> {
-    labels.iter().filter(|(name, _)| name != "severity" && name != "alertname").cloned().collect()
+    labels
+        .iter()
+        .filter(|(name, _)| name != "severity" && name != "alertname")
+        .cloned()
+        .collect()
 }

@@ -1,10 +1,13 @@
 //! The state of rules as bytes, for the state store: everything that a restart must not forget.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::machine::{Instances, Tick};
-use super::watched::{Episode, Labels, Watched};
-use super::Engine;
+use super::watched::{Episode, Labels, Watched, nanos};
+use super::{Engine, Orphan};
+use crate::alert::Told;
 
 /// The form of [`Saved`].
 const VERSION: u32 = 1;
@@ -25,7 +28,10 @@ struct Saved {
 impl Engine {
     /// The state of each rule under its identity.
     pub fn save(&self) -> Vec<(u64, Vec<u8>)> {
-        self.watched.iter().map(|watched| (watched.identity(), watched.save())).collect()
+        self.watched
+            .iter()
+            .map(|watched| (watched.identity(), watched.save()))
+            .collect()
     }
 
     /// Takes up the state of one rule. Says whether the rule is there and its state could be read.
@@ -43,10 +49,32 @@ impl Engine {
         }
     }
 
+    /// The state of a rule that was changed or removed: its alerts end.
+    pub fn adopt_orphans(&mut self, identity: u64, bytes: &[u8], now: i64) {
+        self.orphans.push(Orphan {
+            identity,
+            told: orphans(bytes, now),
+            shown: false,
+            since: now,
+        });
+    }
+
+    /// Rules whose state is not needed any more: the end of their alerts was told.
+    pub fn forgotten(&self) -> Vec<u64> {
+        self.orphans
+            .iter()
+            .filter(|orphan| orphan.shown)
+            .map(|orphan| orphan.identity)
+            .collect()
+    }
+
     /// What was told will not vanish without an end. Called when the listener has it.
     pub fn mark_told(&mut self) {
         for watched in &mut self.watched {
             watched.mark_shown();
+        }
+        for orphan in &mut self.orphans {
+            orphan.shown = true;
         }
     }
 }
@@ -62,8 +90,7 @@ pub enum Restored {
 
 impl Watched {
     fn save(&self) -> Vec<u8> {
-        let mut labels: Vec<(u64, Labels)> =
-            self.labels.iter().map(|(key, labels)| (*key, labels.clone())).collect();
+        let mut labels: Vec<(u64, Labels)> = self.labels.iter().map(|(key, labels)| (*key, labels.clone())).collect();
         labels.sort();
         let saved = Saved {
             version: VERSION,
@@ -75,7 +102,7 @@ impl Watched {
             labels,
             episodes: self.episodes.clone(),
         };
-        // Maps with number keys and plain numbers: this does not fail; NaN becomes null and is read as nothing.
+        // Plain numbers, texts and maps by numbers: this does not fail.
         serde_json::to_vec(&saved).unwrap_or_default()
     }
 
@@ -90,18 +117,29 @@ impl Watched {
     }
 }
 
-/// Alerts of rules that are no more, as they are told for the last time.
-pub fn orphans(bytes: &[u8], ended_at: i64) -> Vec<(Labels, Episode)> {
-    let Ok(saved) = serde_json::from_slice::<Saved>(bytes) else { return Vec::new() };
+/// Alerts of a rule that is no more, as they are told for the last time.
+pub(super) fn orphans(bytes: &[u8], ended_at: i64) -> Vec<Told> {
+    let Ok(saved) = serde_json::from_slice::<Saved>(bytes) else {
+        return Vec::new();
+    };
     let mut found = Vec::new();
-    for mut episode in saved.episodes {
+    for episode in saved.episodes {
         let labels = saved.labels.iter().find(|(key, _)| *key == episode.key);
         let Some((_, labels)) = labels else { continue };
-        if episode.ended_at.is_none() && episode.shown {
-            episode.ended_at = Some(ended_at);
-            episode.orphan = true;
-            found.push((labels.clone(), episode));
+        if episode.ended_at.is_some() || !episode.shown {
+            continue;
         }
+        found.push(Told {
+            labels: labels.clone(),
+            annotations: vec![("reason".to_owned(), "rule_changed".to_owned())],
+            starts_at: nanos(episode.fired_at),
+            ends_at: Some(nanos(ended_at)),
+            value: episode.value,
+            guidance: Arc::default(),
+            pattern: episode.pattern,
+            cause: episode.cause,
+            traces: episode.traces,
+        });
     }
     found
 }

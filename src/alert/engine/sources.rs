@@ -92,6 +92,10 @@ impl Sources {
         self.list.iter().filter(|source| !source.gone)
     }
 
+    pub fn get(&self, number: u32) -> Option<&Source> {
+        self.list.get(number as usize)
+    }
+
     pub fn number(&mut self, key: &str, kind: SourceKind) -> u32 {
         if let Some(number) = self.by_key.get(key) {
             let source = &mut self.list[*number as usize];
@@ -117,7 +121,9 @@ impl Sources {
 
     /// A point of the source has come.
     pub fn heard(&mut self, number: u32, time: i64, period: i64, now: i64) {
-        let Some(source) = self.list.get_mut(number as usize) else { return };
+        let Some(source) = self.list.get_mut(number as usize) else {
+            return;
+        };
         source.heard_at = source.heard_at.max(now);
         source.gone = false;
         if matches!(source.kind, SourceKind::Pushed { .. }) {
@@ -127,7 +133,9 @@ impl Sources {
     }
 
     pub fn cover(&mut self, number: u32, until: i64, now: i64) {
-        let Some(source) = self.list.get_mut(number as usize) else { return };
+        let Some(source) = self.list.get_mut(number as usize) else {
+            return;
+        };
         source.heard_at = source.heard_at.max(now);
         source.gone = false;
         if !source.blind {
@@ -136,7 +144,9 @@ impl Sources {
     }
 
     pub fn blind(&mut self, number: u32, is_blind: bool, now: i64) {
-        let Some(source) = self.list.get_mut(number as usize) else { return };
+        let Some(source) = self.list.get_mut(number as usize) else {
+            return;
+        };
         source.blind = is_blind;
         source.heard_at = source.heard_at.max(now);
     }
@@ -157,7 +167,9 @@ impl Sources {
             .iter()
             .enumerate()
             .filter(|(_, source)| {
-                let alive = heard.get(poller(&source.key)).is_some_and(|newest| now - newest < quiet / 3);
+                let alive = heard
+                    .get(poller(&source.key))
+                    .is_some_and(|newest| now - newest < quiet / 3);
                 source.kind == SourceKind::Polled && now - source.heard_at > quiet && alive
             })
             .map(|(position, _)| position)

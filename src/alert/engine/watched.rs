@@ -16,12 +16,16 @@ use crate::alert::store::{SelectionId, Store};
 /// Names and values, sorted by name.
 pub type Labels = Vec<(String, String)>;
 
+/// What an evaluation found, and the labels behind new keys.
+type Findings = (Vec<Found>, Vec<(u64, Labels)>);
+
 /// From firing to the end, as it is told. Times are event time in milliseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Episode {
     pub key: u64,
     pub fired_at: i64,
     pub ended_at: Option<i64>,
+    #[serde(with = "super::machine::bits")]
     pub value: f64,
     /// It became known by data that came late.
     pub late: bool,
@@ -34,9 +38,9 @@ pub struct Episode {
     /// It was told at least once.
     #[serde(default)]
     pub shown: bool,
-    /// The rule was changed or removed: this is how it ended.
+    /// Its end was told too.
     #[serde(default)]
-    pub orphan: bool,
+    pub end_shown: bool,
 }
 
 /// Whether a point changes the past of a rule.
@@ -70,6 +74,7 @@ pub struct Watched {
     /// The first tick that has to be looked at again.
     dirty: Option<i64>,
     error: Option<String>,
+    errors: u64,
     watermark: Option<i64>,
     moved_at: i64,
     stale: bool,
@@ -85,7 +90,12 @@ impl Watched {
             bindings
         };
         let bindings = bind(&rule.expr);
-        let recover_bindings = rule.extra.recover.as_ref().map(|recover| bind(&recover.expr)).unwrap_or_default();
+        let recover_bindings = rule
+            .extra
+            .recover
+            .as_ref()
+            .map(|recover| bind(&recover.expr))
+            .unwrap_or_default();
         let mut interval = group.interval.unwrap_or(settings.interval);
         // M of N looks at multiples of its period only.
         if let Some(points) = rule.extra.datapoints {
@@ -109,6 +119,7 @@ impl Watched {
             episodes: Vec::new(),
             dirty: None,
             error: None,
+            errors: 0,
             watermark: None,
             moved_at: i64::MIN,
             stale: false,
@@ -178,7 +189,9 @@ impl Watched {
     }
 
     pub(super) fn note_late(&mut self, time: i64) -> Lateness {
-        let Some(last) = self.last_tick() else { return Lateness::OnTime };
+        let Some(last) = self.last_tick() else {
+            return Lateness::OnTime;
+        };
         if time > last {
             return Lateness::OnTime;
         }
@@ -190,6 +203,10 @@ impl Watched {
         let from = time.max(oldest);
         self.dirty = Some(self.dirty.map_or(from, |dirty| dirty.min(from)));
         Lateness::Late
+    }
+
+    pub(super) fn recheck(&mut self) {
+        self.dirty = self.history.front().map(|tick| tick.at);
     }
 
     fn evaluation<'a>(&'a self, store: &'a Store, bindings: &'a [SelectionId]) -> Evaluation<'a> {
@@ -206,10 +223,15 @@ impl Watched {
             Ok((found, labels)) => {
                 self.error = None;
                 self.labels.extend(labels);
-                Tick { at, found, failed: false }
+                Tick {
+                    at,
+                    found,
+                    failed: false,
+                }
             }
             Err(message) => {
                 counts.errors += 1;
+                self.errors += 1;
                 self.error = Some(message);
                 Tick {
                     at,
@@ -220,9 +242,13 @@ impl Watched {
         }
     }
 
-    fn find(&self, store: &Store, at: i64) -> Result<(Vec<Found>, Vec<(u64, Labels)>), String> {
+    fn find(&self, store: &Store, at: i64) -> Result<Findings, String> {
         let evaluation = self.evaluation(store, &self.bindings);
-        let enough = self.rule.extra.min_state.is_none_or(|least| self.begun.is_some_and(|begun| at - begun >= least));
+        let enough = self
+            .rule
+            .extra
+            .min_state
+            .is_none_or(|least| self.begun.is_some_and(|begun| at - begun >= least));
         let mut found: Vec<Found> = Vec::new();
         let mut all_labels = Vec::new();
         let mut add = |texts: Labels, value: f64, holds: bool| -> Result<(), String> {
@@ -241,22 +267,33 @@ impl Watched {
             Ok(())
         };
         if self.plan.needs_calm() {
-            for outcome in evaluation.condition(&self.rule.expr, at).map_err(|error| error.to_string())? {
+            for outcome in evaluation
+                .condition(&self.rule.expr, at)
+                .map_err(|error| error.to_string())?
+            {
                 let texts = evaluation.texts(&outcome.element.labels);
                 add(texts, outcome.element.value, outcome.holds)?;
             }
         } else {
-            for element in evaluation.vector(&self.rule.expr, at).map_err(|error| error.to_string())? {
+            for element in evaluation
+                .vector(&self.rule.expr, at)
+                .map_err(|error| error.to_string())?
+            {
                 add(evaluation.texts(&element.labels), element.value, true)?;
             }
         }
         let firing = found.iter().filter(|one| one.holds).count();
         if self.limit > 0 && firing > self.limit {
-            return Err(format!("{firing} alerts: more than the group's limit of {}", self.limit));
+            return Err(format!(
+                "{firing} alerts: more than the group's limit of {}",
+                self.limit
+            ));
         }
         if let Some(recover) = &self.rule.extra.recover {
             let evaluation = self.evaluation(store, &self.recover_bindings);
-            let elements = evaluation.vector(&recover.expr, at).map_err(|error| error.to_string())?;
+            let elements = evaluation
+                .vector(&recover.expr, at)
+                .map_err(|error| error.to_string())?;
             for element in elements {
                 let key = key_of(&self.alert_labels(evaluation.texts(&element.labels), element.value));
                 if let Some(one) = found.iter_mut().find(|one| one.key == key) {
@@ -264,6 +301,8 @@ impl Watched {
                 }
             }
         }
+        // The order of series is that of their arrival, and means nothing.
+        found.sort_by_key(|one| one.key);
         Ok((found, all_labels))
     }
 
@@ -295,7 +334,10 @@ impl Watched {
         let interval = self.plan.interval;
         let mut next = *self.next.get_or_insert_with(|| floor(watermark, interval));
         // Beyond this a gap is not filled tick by tick: `for` begins anew.
-        let tolerated = settings.outage_tolerance.max(self.rule.reach(settings.lookback)).max(86_400_000);
+        let tolerated = settings
+            .outage_tolerance
+            .max(self.rule.reach(settings.lookback))
+            .max(86_400_000);
         if watermark - next > tolerated {
             next = ceil(watermark - tolerated, interval);
         }
@@ -326,14 +368,17 @@ impl Watched {
             }
         }
         let oldest = now - TOLD_AFTER_END.max(self.lateness) - self.plan.interval;
-        self.episodes.retain(|episode| episode.ended_at.is_none_or(|ended| ended > oldest));
+        self.episodes
+            .retain(|episode| episode.ended_at.is_none_or(|ended| ended > oldest));
         if self.labels.len() > 2 * (self.current.len() + self.episodes.len()) + 64 {
             let (current, base, episodes, history) = (&self.current, &self.base, &self.episodes, &self.history);
             self.labels.retain(|key, _| {
                 current.contains_key(key)
                     || base.contains_key(key)
                     || episodes.iter().any(|episode| episode.key == *key)
-                    || history.iter().any(|tick| tick.found.iter().any(|found| found.key == *key))
+                    || history
+                        .iter()
+                        .any(|tick| tick.found.iter().any(|found| found.key == *key))
             });
         }
     }
@@ -353,12 +398,15 @@ impl Watched {
                 cause: String::new(),
                 hidden: false,
                 shown: false,
-                orphan: false,
+                end_shown: false,
             });
             return;
         }
         counts.resolved += 1;
-        let open = self.episodes.iter_mut().filter(|episode| episode.key == change.key && episode.ended_at.is_none());
+        let open = self
+            .episodes
+            .iter_mut()
+            .filter(|episode| episode.key == change.key && episode.ended_at.is_none());
         for episode in open {
             episode.ended_at = Some(change.at);
         }
@@ -367,7 +415,10 @@ impl Watched {
     /// Alerts that go on firing show the newest value.
     fn keep_values(&mut self, tick: &Tick, store: &Store) {
         for found in tick.found.iter().filter(|found| found.holds) {
-            let open = self.episodes.iter().position(|one| one.key == found.key && one.ended_at.is_none());
+            let open = self
+                .episodes
+                .iter()
+                .position(|one| one.key == found.key && one.ended_at.is_none());
             let Some(position) = open else { continue };
             self.episodes[position].value = found.value;
             if self.episodes[position].traces.is_empty() {
@@ -378,7 +429,9 @@ impl Watched {
 
     /// Traces behind the series of an alert, newest first.
     fn traces(&self, key: u64, store: &Store) -> Vec<String> {
-        let Some(labels) = self.labels.get(&key) else { return Vec::new() };
+        let Some(labels) = self.labels.get(&key) else {
+            return Vec::new();
+        };
         let mut traces: Vec<(i64, [u8; 16])> = Vec::new();
         for selection in self.bindings.iter().filter_map(|id| store.selection(*id)) {
             for series in selection.members().iter().filter_map(|id| store.series(*id)) {
@@ -395,7 +448,11 @@ impl Watched {
         }
         traces.sort_by_key(|trace| std::cmp::Reverse(trace.0));
         traces.dedup_by_key(|trace| trace.1);
-        traces.into_iter().take(10).map(|(_, trace)| hex::encode(trace)).collect()
+        traces
+            .into_iter()
+            .take(10)
+            .map(|(_, trace)| hex::encode(trace))
+            .collect()
     }
 
     /// Looks again at the ticks that late points have changed.
@@ -462,7 +519,11 @@ impl Watched {
                     let told = old.remove(position);
                     episode = Episode {
                         ended_at: episode.ended_at,
-                        value: if episode.value.is_nan() { told.value } else { episode.value },
+                        value: if episode.value.is_nan() {
+                            told.value
+                        } else {
+                            episode.value
+                        },
                         ..told
                     };
                 }
@@ -510,7 +571,36 @@ impl Watched {
     pub(super) fn mark_shown(&mut self) {
         for episode in self.episodes.iter_mut().filter(|episode| !episode.hidden) {
             episode.shown = true;
+            episode.end_shown = episode.ended_at.is_some();
         }
+    }
+
+    /// What has begun or ended since it was told last.
+    pub(super) fn transitions(&self, list: &mut Vec<(Told, bool)>) {
+        for episode in self.episodes.iter().filter(|episode| !episode.hidden) {
+            let Some(labels) = self.labels.get(&episode.key) else {
+                continue;
+            };
+            if !episode.shown {
+                list.push((self.told(episode, labels), false));
+            }
+            if episode.ended_at.is_some() && !episode.end_shown {
+                list.push((self.told(episode, labels), true));
+            }
+        }
+    }
+
+    /// Milliseconds by which evaluation is behind the data that is there.
+    pub fn lag(&self) -> i64 {
+        match (self.watermark, self.next) {
+            (Some(watermark), Some(next)) => (watermark - next).max(0),
+            _ => 0,
+        }
+    }
+
+    /// Evaluations that failed.
+    pub fn errors(&self) -> u64 {
+        self.errors
     }
 
     pub(super) fn tell(&self, told: &mut Vec<Told>) {
@@ -519,7 +609,9 @@ impl Watched {
             if episode.hidden || episode.ended_at.is_some_and(|ended| ended <= now - TOLD_AFTER_END) {
                 continue;
             }
-            let Some(labels) = self.labels.get(&episode.key) else { continue };
+            let Some(labels) = self.labels.get(&episode.key) else {
+                continue;
+            };
             told.push(self.told(episode, labels));
         }
     }
@@ -533,10 +625,10 @@ impl Watched {
             annotations.push(("late".to_owned(), "the data that shows it came late".to_owned()));
         }
         if self.stale && episode.ended_at.is_none() {
-            annotations.push(("stale".to_owned(), "its data does not come now; nothing is decided".to_owned()));
-        }
-        if episode.orphan {
-            annotations.push(("reason".to_owned(), "rule_changed".to_owned()));
+            annotations.push((
+                "stale".to_owned(),
+                "its data does not come now; nothing is decided".to_owned(),
+            ));
         }
         for (name, text) in [("cause", &episode.cause), ("pattern", &episode.pattern)] {
             if !text.is_empty() {
@@ -591,7 +683,7 @@ fn new_episode(key: u64, fired_at: i64, value: f64) -> Episode {
         cause: String::new(),
         hidden: false,
         shown: false,
-        orphan: false,
+        end_shown: false,
     }
 }
 

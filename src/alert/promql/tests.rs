@@ -146,7 +146,7 @@ fn a_period_without_a_point_is_filled_as_the_metric_says() {
     );
     assert_eq!(
         evaluated(written, count, 5, with(Fill::Zero)).join(" "),
-        "[(\"t\", \"a\")] 5 [(\"t\", \"b\")] 5"
+        "[(\"t\", \"a\")] 5 [(\"t\", \"b\")] 2"
     );
     let sum = "sum_over_time(x{t=\"a\"}[5m])";
     assert_eq!(evaluated(written, sum, 5, with(Fill::Zero)), ["[(\"t\", \"a\")] 10"]);

@@ -89,14 +89,20 @@ impl Block {
     /// What is said of a rule.
     pub fn of_rule(&mut self, group: &str, alert: &str, severity: Option<&str>, inline: Option<&Section>) -> Described {
         let mut layers: Vec<Section> = self.defaults.iter().cloned().collect();
-        layers.extend(self.by_group.iter().filter(|(name, _)| name == group).map(|(_, section)| section.clone()));
+        layers.extend(
+            self.by_group
+                .iter()
+                .filter(|(name, _)| name == group)
+                .map(|(_, section)| section.clone()),
+        );
         for named in &self.alerts {
             let (name, of_severity) = match named.name.rsplit_once('/') {
                 Some((name, severity)) if SEVERITIES.contains(&severity) => (name, Some(severity)),
                 _ => (named.name.as_str(), None),
             };
             let same_severity = of_severity.is_none() || of_severity == severity;
-            let same_name = name == alert || name.strip_prefix(group).and_then(|rest| rest.strip_prefix('/')) == Some(alert);
+            let same_name =
+                name == alert || name.strip_prefix(group).and_then(|rest| rest.strip_prefix('/')) == Some(alert);
             if same_name && same_severity {
                 named.used.set(true);
                 layers.push(named.section.clone());
@@ -112,7 +118,10 @@ impl Block {
 
     /// Entries that no rule has.
     pub fn unused(&self) -> impl Iterator<Item = (&Section, &str)> {
-        self.alerts.iter().filter(|named| !named.used.get()).map(|named| (&named.section, named.name.as_str()))
+        self.alerts
+            .iter()
+            .filter(|named| !named.used.get())
+            .map(|named| (&named.section, named.name.as_str()))
     }
 }
 
@@ -208,7 +217,10 @@ fn read_layer(section: &Section, described: &mut Described) {
             Err(message) => section.error_at("delay", format!("{message}, or `auto`")),
         },
     }
-    extra.allowed_lateness = layer.allowed_lateness.map(|lateness| lateness.0).or(extra.allowed_lateness);
+    extra.allowed_lateness = layer
+        .allowed_lateness
+        .map(|lateness| lateness.0)
+        .or(extra.allowed_lateness);
     if let Some(points) = layer.datapoints {
         extra.datapoints = datapoints(section, "datapoints", &points);
     }
@@ -289,9 +301,14 @@ fn read_missing(section: &Section) -> Option<Missing> {
 
 fn read_recover(section: &Section) -> Option<Recover> {
     let text: RecoverText = section.read()?;
-    let points = text.datapoints.and_then(|points| datapoints(section, "datapoints", &points));
+    let points = text
+        .datapoints
+        .and_then(|points| datapoints(section, "datapoints", &points));
     match Expression::parse(&text.expr) {
-        Ok(expr) => Some(Recover { expr, datapoints: points }),
+        Ok(expr) => Some(Recover {
+            expr,
+            datapoints: points,
+        }),
         Err(error) => {
             section.error_in_text("expr", error.offset, error.message);
             None
@@ -306,7 +323,10 @@ fn read_anomaly(section: &Section) -> Option<Anomaly> {
         "down" => Direction::Down,
         "both" => Direction::Both,
         other => {
-            section.error_at("direction", format!("{other:?} is none{}", suggest_among(other, &["up", "down", "both"])));
+            section.error_at(
+                "direction",
+                format!("{other:?} is none{}", suggest_among(other, &["up", "down", "both"])),
+            );
             return None;
         }
     };

@@ -84,7 +84,13 @@ mod tests {
 
     #[test]
     fn durations_are_read_and_written_as_prometheus_does() {
-        for (text, millis) in [("5m", 300_000), ("1h30m", 5_400_000), ("1w", 604_800_000), ("0", 0), ("15s", 15_000)] {
+        for (text, millis) in [
+            ("5m", 300_000),
+            ("1h30m", 5_400_000),
+            ("1w", 604_800_000),
+            ("0", 0),
+            ("15s", 15_000),
+        ] {
             assert_eq!(parse_duration(text), Ok(millis));
         }
         for text in ["", "5", "m", "1m1h", "5m5m", "-1m", "1.5h", "99999999999y", "1é"] {

@@ -56,7 +56,8 @@ pub fn lint(file: &RuleFile) -> Vec<Finding> {
 pub fn lint_rule(rule: &Rule) -> Vec<Finding> {
     let mut findings = Findings { rule, list: Vec::new() };
     guidance(rule, &mut findings);
-    rule.expr.selectors(&mut |selector| known_metric(selector, &mut findings));
+    rule.expr
+        .selectors(&mut |selector| known_metric(selector, &mut findings));
     walk(&rule.expr.root, &Context::default(), &mut findings);
     fires_late(rule, &mut findings);
     let mut list = findings.list;
@@ -86,7 +87,8 @@ fn guidance(rule: &Rule, findings: &mut Findings<'_>) {
 /// `sum_over_time(x[5m]) > 0` with `for: 5m` fires on one event, five minutes late.
 fn fires_late(rule: &Rule, findings: &mut Findings<'_>) {
     let Expr::Binary(binary) = &rule.expr.root else { return };
-    if binary.op != Operator::Greater || rule.hold == 0 || !matches!(binary.right, Expr::Number(limit) if limit == 0.0) {
+    if binary.op != Operator::Greater || rule.hold == 0 || !matches!(binary.right, Expr::Number(limit) if limit == 0.0)
+    {
         return;
     }
     let mut longest = 0;
@@ -163,12 +165,14 @@ fn of_selector(selector: &Selector, window: Option<i64>, context: &Context<'_>, 
     if let Some(function @ (Function::Rate | Function::Increase | Function::Irate)) = context.function {
         findings.add(
             Weight::Warning,
-            format!("{name} has one value a period and does not grow: {function:?} of it means nothing; use sum_over_time"),
+            format!(
+                "{name} has one value a period and does not grow: {function:?} of it means nothing; use sum_over_time"
+            ),
         );
     }
-    let combines = context.aggregate.filter(|aggregate| {
-        matches!(aggregate.op, Aggregation::Sum | Aggregation::Average)
-    });
+    let combines = context
+        .aggregate
+        .filter(|aggregate| matches!(aggregate.op, Aggregation::Sum | Aggregation::Average));
     if combines.is_some() && metric.statistic.starts_with('p') && metric.statistic != "p" {
         findings.add(
             Weight::Warning,
@@ -256,7 +260,10 @@ mod of_aws {
             ..Query::default()
         };
         let known: Vec<&str> = by_base().keys().map(String::as_str).collect();
-        let told = lint(&query).into_iter().next().filter(|_| metric.base.starts_with("dynamodb_"));
+        let told = lint(&query)
+            .into_iter()
+            .next()
+            .filter(|_| metric.base.starts_with("dynamodb_"));
         let message = match told {
             Some(told) if !told.instead.starts_with("one of") => format!("{}; use {}", told.truth, told.instead),
             _ => {
@@ -301,27 +308,34 @@ mod of_aws {
         }
         let fits = |set: &&Vec<String>| {
             let has = |label: &&str| set.iter().any(|name| name == label);
-            wanted.iter().all(has) && !unwanted.iter().any(|label| has(&label))
+            wanted.iter().all(has) && !unwanted.iter().any(|label| has(label))
         };
         let fitting: Vec<&Vec<String>> = known.dimensions.iter().filter(fits).collect();
         if fitting.is_empty() {
-            let mut dimensions = wanted.clone();
-            dimensions.extend(known.dimensions.iter().flatten().map(String::as_str).filter(|_| false));
             let query = Query {
                 metric: &known.metric,
-                dimensions: &dimensions,
+                dimensions: &wanted,
                 ..Query::default()
             };
-            let told = lint(&query).into_iter().next().filter(|_| known.namespace == "AWS/DynamoDB");
+            let told = lint(&query)
+                .into_iter()
+                .next()
+                .filter(|_| known.namespace == "AWS/DynamoDB");
             let reason = match told {
                 Some(told) => format!("{}; use {}", told.truth, told.instead),
                 None => {
-                    let sets: Vec<String> =
-                        known.dimensions.iter().map(|set| format!("[{}]", set.join(", "))).collect();
+                    let sets: Vec<String> = known
+                        .dimensions
+                        .iter()
+                        .map(|set| format!("[{}]", set.join(", ")))
+                        .collect();
                     format!("its series have the dimensions {}", sets.join(", "))
                 }
             };
-            findings.add(Weight::Error, format!("{name} has no series that this selector takes: {reason}"));
+            findings.add(
+                Weight::Error,
+                format!("{name} has no series that this selector takes: {reason}"),
+            );
             return;
         }
         let Some(aggregate) = combined else { return };
@@ -332,14 +346,22 @@ mod of_aws {
         };
         for (position, set) in fitting.iter().enumerate() {
             for other in &fitting[position + 1..] {
-                let (small, large) = if set.len() < other.len() { (set, other) } else { (other, set) };
+                let (small, large) = if set.len() < other.len() {
+                    (set, other)
+                } else {
+                    (other, set)
+                };
                 let extra: Vec<&String> = large.iter().filter(|label| !small.contains(label)).collect();
                 let is_inside = small.iter().all(|label| large.contains(label));
                 if is_inside && !extra.is_empty() && !extra.iter().any(|label| kept(label)) {
                     let narrow: Vec<String> = extra.iter().map(|label| format!("{label}=\"\"")).collect();
                     findings.add(
                         Weight::Warning,
-                        format!("{name} comes with and without {}: they count twice; add {}", extra.iter().map(|label| label.as_str()).collect::<Vec<_>>().join(", "), narrow.join(", ")),
+                        format!(
+                            "{name} comes with and without {}: they count twice; add {}",
+                            extra.iter().map(|label| label.as_str()).collect::<Vec<_>>().join(", "),
+                            narrow.join(", ")
+                        ),
                     );
                     return;
                 }

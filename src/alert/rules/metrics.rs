@@ -37,10 +37,17 @@ pub fn aws_metric(name: &str) -> Option<AwsMetric> {
 /// `AWS/DynamoDB`, `ThrottledRequests` -> `dynamodb_throttled_requests`.
 pub fn base_name(namespace: &str, metric: &str) -> String {
     let namespace = namespace.trim_start_matches('/');
-    let namespace = namespace.strip_prefix("AWS/").or_else(|| namespace.strip_prefix("aws/")).unwrap_or(namespace);
+    let namespace = namespace
+        .strip_prefix("AWS/")
+        .or_else(|| namespace.strip_prefix("aws/"))
+        .unwrap_or(namespace);
     let mut name = String::with_capacity(namespace.len() + metric.len() + 8);
     for character in namespace.chars() {
-        name.push(if character.is_ascii_alphanumeric() { character.to_ascii_lowercase() } else { '_' });
+        name.push(if character.is_ascii_alphanumeric() {
+            character.to_ascii_lowercase()
+        } else {
+            '_'
+        });
     }
     name.push('_');
     push_snake(metric, &mut name);
@@ -72,6 +79,13 @@ fn push_snake(text: &str, out: &mut String) {
     }
 }
 
+/// `SampleCount`, `p99.9` as they stand in names.
+pub fn statistic_name(statistic: &str) -> String {
+    let mut name = String::new();
+    push_snake(statistic, &mut name);
+    name
+}
+
 /// What a period without a point means, by the metric's Prometheus name.
 pub fn default_missing(name: &str) -> Option<Missing> {
     const MINUTE: i64 = 60_000;
@@ -90,10 +104,13 @@ pub fn default_missing(name: &str) -> Option<Missing> {
     Some(match namespace {
         "dynamodb" => match metric {
             _ if metric.ends_with("throttle_events") => Missing::Zero,
-            "throttled_requests" | "system_errors" | "user_errors" | "conditional_check_failed_requests"
-            | "transaction_conflict" | "failed_to_replicate_record_count" | "time_to_live_deleted_item_count" => {
-                Missing::Zero
-            }
+            "throttled_requests"
+            | "system_errors"
+            | "user_errors"
+            | "conditional_check_failed_requests"
+            | "transaction_conflict"
+            | "failed_to_replicate_record_count"
+            | "time_to_live_deleted_item_count" => Missing::Zero,
             _ if metric.starts_with("consumed_") => Missing::NoData(15 * MINUTE),
             _ if metric.starts_with("provisioned_")
                 || metric.starts_with("on_demand_max")
@@ -130,16 +147,38 @@ mod tests {
     fn names_are_those_of_the_specification() {
         for (namespace, metric, base) in [
             ("AWS/DynamoDB", "ThrottledRequests", "dynamodb_throttled_requests"),
-            ("AWS/SageMaker", "Invocation5XXErrors", "sagemaker_invocation_5xx_errors"),
-            ("/aws/sagemaker/Endpoints", "CPUUtilization", "sagemaker_endpoints_cpu_utilization"),
-            ("/aws/sagemaker/Endpoints", "GPUMemoryUtilizationNormalized", "sagemaker_endpoints_gpu_memory_utilization_normalized"),
-            ("AWS/SageMaker/FeatureStore", "Operation5XXErrors", "sagemaker_featurestore_operation_5xx_errors"),
+            (
+                "AWS/SageMaker",
+                "Invocation5XXErrors",
+                "sagemaker_invocation_5xx_errors",
+            ),
+            (
+                "/aws/sagemaker/Endpoints",
+                "CPUUtilization",
+                "sagemaker_endpoints_cpu_utilization",
+            ),
+            (
+                "/aws/sagemaker/Endpoints",
+                "GPUMemoryUtilizationNormalized",
+                "sagemaker_endpoints_gpu_memory_utilization_normalized",
+            ),
+            (
+                "AWS/SageMaker/FeatureStore",
+                "Operation5XXErrors",
+                "sagemaker_featurestore_operation_5xx_errors",
+            ),
         ] {
             assert_eq!(base_name(namespace, metric), base);
         }
         let parsed = aws_metric("aws_dynamodb_successful_request_latency_p99").unwrap();
-        assert_eq!((parsed.base.as_str(), parsed.statistic.as_str()), ("dynamodb_successful_request_latency", "p99"));
-        assert_eq!(aws_metric("aws_dynamodb_x_sample_count").unwrap().statistic, "sample_count");
+        assert_eq!(
+            (parsed.base.as_str(), parsed.statistic.as_str()),
+            ("dynamodb_successful_request_latency", "p99")
+        );
+        assert_eq!(
+            aws_metric("aws_dynamodb_x_sample_count").unwrap().statistic,
+            "sample_count"
+        );
         assert_eq!(aws_metric("aws_dynamodb_item_count"), None);
     }
 
@@ -147,17 +186,29 @@ mod tests {
     fn absence_means_what_the_table_says() {
         for (name, missing) in [
             ("aws_dynamodb_throttled_requests_sum", Missing::Zero),
-            ("aws_dynamodb_read_key_range_throughput_throttle_events_sum", Missing::Zero),
-            ("aws_dynamodb_consumed_read_capacity_units_sum", Missing::NoData(900_000)),
+            (
+                "aws_dynamodb_read_key_range_throughput_throttle_events_sum",
+                Missing::Zero,
+            ),
+            (
+                "aws_dynamodb_consumed_read_capacity_units_sum",
+                Missing::NoData(900_000),
+            ),
             ("aws_dynamodb_successful_request_latency_p99", Missing::Ignore),
-            ("aws_dynamodb_provisioned_read_capacity_units_average", Missing::Hold(1_800_000)),
+            (
+                "aws_dynamodb_provisioned_read_capacity_units_average",
+                Missing::Hold(1_800_000),
+            ),
             ("aws_dynamodb_account_max_reads_maximum", Missing::Hold(1_800_000)),
             ("aws_dynamodb_item_count", Missing::Hold(86_400_000)),
             ("aws_dynamodb_replication_latency_average", Missing::Ignore),
             ("aws_sagemaker_invocations_sum", Missing::Zero),
             ("aws_sagemaker_invocation_5xx_errors_sum", Missing::Zero),
             ("aws_sagemaker_invocation_5xx_errors_average", Missing::Ignore),
-            ("aws_sagemaker_endpoints_cpu_utilization_average", Missing::NoData(600_000)),
+            (
+                "aws_sagemaker_endpoints_cpu_utilization_average",
+                Missing::NoData(600_000),
+            ),
             ("aws_sagemaker_trainingjobs_gpu_utilization_average", Missing::Ok),
             ("aws_sagemaker_approximate_backlog_size_average", Missing::Hold(300_000)),
             ("aws_xray_approximate_trace_count_sum", Missing::Zero),

@@ -159,7 +159,10 @@ impl Rule {
         add(&self.name);
         add(&self.expr.text);
         add(&format!("{} {}", self.hold, self.keep_firing_for));
-        add(&format!("{:?} {:?} {:?}", self.extra.datapoints, self.extra.missing, self.extra.anomaly));
+        add(&format!(
+            "{:?} {:?} {:?}",
+            self.extra.datapoints, self.extra.missing, self.extra.anomaly
+        ));
         if let Some(recover) = &self.extra.recover {
             add(&recover.expr.text);
             add(&format!("{:?}", recover.datapoints));
@@ -173,7 +176,11 @@ impl Rule {
 
     /// How far back the rule looks, in milliseconds.
     pub fn reach(&self, lookback: i64) -> i64 {
-        let recover = self.extra.recover.as_ref().map_or(0, |recover| recover.expr.reach(lookback));
+        let recover = self
+            .extra
+            .recover
+            .as_ref()
+            .map_or(0, |recover| recover.expr.reach(lookback));
         self.expr.reach(lookback).max(recover)
     }
 }

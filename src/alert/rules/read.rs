@@ -30,7 +30,9 @@ impl Reading {
 
     /// The problems themselves, each with the document it belongs to.
     pub fn iter(&self) -> impl Iterator<Item = (&Problems, &Problem)> {
-        self.problems.iter().flat_map(|problems| problems.iter().map(move |problem| (problems, problem)))
+        self.problems
+            .iter()
+            .flat_map(|problems| problems.iter().map(move |problem| (problems, problem)))
     }
 
     pub fn count(&self, severity: Severity) -> usize {
@@ -38,24 +40,13 @@ impl Reading {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
 struct GroupHead {
     name: String,
     interval: Option<PromDuration>,
     limit: usize,
     query_offset: Option<PromDuration>,
-}
-
-impl Default for GroupHead {
-    fn default() -> Self {
-        Self {
-            name: String::new(),
-            interval: None,
-            limit: 0,
-            query_offset: None,
-        }
-    }
 }
 
 #[derive(Default, Deserialize)]
@@ -112,7 +103,10 @@ fn two_documents(text: &str) -> (String, Option<String>) {
         if trimmed == "---" && seen_content {
             let before = &text[..offset];
             let blank: String = before.chars().filter(|c| *c == '\n').collect();
-            return (before.to_owned(), Some(format!("{blank}\n{}", &text[offset + line.len()..])));
+            return (
+                before.to_owned(),
+                Some(format!("{blank}\n{}", &text[offset + line.len()..])),
+            );
         }
         if !trimmed.is_empty() && !trimmed.starts_with('#') && trimmed != "---" {
             seen_content = true;
@@ -148,7 +142,10 @@ fn read_groups(root: &Section, file: &mut RuleFile, block: &mut Block) {
             section.error_at("interval", "must be at least 1s");
         }
         if head.query_offset.is_some() {
-            section.error_at("query_offset", "is not needed: rules wait for their data; `delay` in x-radiosonde says how long");
+            section.error_at(
+                "query_offset",
+                "is not needed: rules wait for their data; `delay` in x-radiosonde says how long",
+            );
         }
         if let Some(inline) = section.take("x-radiosonde") {
             block::read_defaults(&inline, &head.name, block);
@@ -159,7 +156,10 @@ fn read_groups(root: &Section, file: &mut RuleFile, block: &mut Block) {
             limit: head.limit,
             rules: Vec::new(),
         };
-        let common = section.take("labels").map(|labels| templates(&labels)).unwrap_or_default();
+        let common = section
+            .take("labels")
+            .map(|labels| templates(&labels))
+            .unwrap_or_default();
         let rules = section.take("rules").map(|rules| rules.elements()).unwrap_or_default();
         for section in rules {
             if let Some(rule) = read_rule(&section, &group.name, &common, &file.name, block) {
@@ -181,18 +181,27 @@ fn read_rule(
         return None;
     }
     let head: RuleHead = section.read()?;
-    let mut labels = section.take("labels").map(|labels| templates(&labels)).unwrap_or_default();
+    let mut labels = section
+        .take("labels")
+        .map(|labels| templates(&labels))
+        .unwrap_or_default();
     for (name, value) in common {
         if !labels.iter().any(|(have, _)| have == name) {
             labels.push((name.clone(), value.clone()));
         }
     }
     labels.sort_by(|a, b| a.0.cmp(&b.0));
-    let mut annotations = section.take("annotations").map(|texts| templates(&texts)).unwrap_or_default();
+    let mut annotations = section
+        .take("annotations")
+        .map(|texts| templates(&texts))
+        .unwrap_or_default();
     annotations.sort_by(|a, b| a.0.cmp(&b.0));
     let inline = section.take("x-radiosonde");
     if !head.record.is_empty() {
-        section.error_at("record", "recording rules are not built; write the expression into the alerts that need it");
+        section.error_at(
+            "record",
+            "recording rules are not built; write the expression into the alerts that need it",
+        );
         return None;
     }
     if head.alert.is_empty() {
@@ -213,7 +222,10 @@ fn read_rule(
             section.error_at(&format!("labels::{name}"), format!("{name:?} cannot be set as a label"));
         }
     }
-    let severity = labels.iter().find(|(name, _)| name == "severity").map(|(_, value)| value.source().to_owned());
+    let severity = labels
+        .iter()
+        .find(|(name, _)| name == "severity")
+        .map(|(_, value)| value.source().to_owned());
     match severity.as_deref() {
         Some(severity) if SEVERITIES.contains(&severity) => {}
         Some(other) => section.error_at(

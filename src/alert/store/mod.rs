@@ -66,6 +66,8 @@ pub struct Series {
     /// Who brings it; the caller's numbers.
     pub source: u32,
     fill: PackedFill,
+    /// Minutes since the epoch: before that nothing is filled in.
+    since: u32,
     /// Trace ids of exemplars, newest last.
     pub traces: Option<Box<Traces>>,
 }
@@ -73,6 +75,11 @@ pub struct Series {
 impl Series {
     pub fn fill(&self) -> Fill {
         self.fill.into()
+    }
+
+    /// The minute of its first point, in milliseconds: before that it was not there.
+    pub fn since(&self) -> i64 {
+        i64::from(self.since) * 60_000
     }
 }
 
@@ -150,6 +157,7 @@ pub struct Store {
     any_name: Vec<SelectionId>,
     sample_bytes: usize,
     live: usize,
+    generation: u64,
     hasher: foldhash::fast::FixedState,
 }
 
@@ -166,6 +174,7 @@ impl Store {
             any_name: Vec::new(),
             sample_bytes: 0,
             live: 0,
+            generation: 0,
             hasher: foldhash::fast::FixedState::default(),
         }
     }
@@ -218,6 +227,11 @@ impl Store {
 
     pub fn symbols(&self) -> &Symbols {
         &self.symbols
+    }
+
+    /// Grows when series go: their numbers may mean others then.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// How many series there are.
@@ -284,6 +298,7 @@ impl Store {
             period: origin.period,
             source: origin.source,
             fill: origin.fill.into(),
+            since: u32::MAX,
             traces: None,
         };
         let id = match self.free.pop() {
@@ -336,6 +351,7 @@ impl Store {
         let Some(series) = self.series.get_mut(id as usize).and_then(Option::as_mut) else {
             return Pushed::Full;
         };
+        series.since = series.since.min(u32::try_from(time / 60_000).unwrap_or(0));
         let before = series.samples.bytes();
         let pushed = series.samples.push(time, point);
         self.sample_bytes = self.sample_bytes + series.samples.bytes() - before;
@@ -391,6 +407,7 @@ impl Store {
             self.remove(*id);
         }
         if !gone.is_empty() {
+            self.generation += 1;
             for selection in &mut self.selections {
                 let series = &self.series;
                 selection.retain(|id| series.get(id as usize).is_some_and(Option::is_some));

@@ -1,6 +1,7 @@
 //! Processors: what is done to telemetry inside a pipeline.
 
 mod actions;
+pub mod alerts;
 pub mod attributes;
 pub mod batch;
 pub mod filter;

@@ -61,7 +61,8 @@ impl Evaluation<'_> {
                     Some((at, value)) if *at > time - age => (!is_stale(*value)).then_some((*at, *value, None)),
                     _ if fill == Fill::Zero => {
                         let period = i64::from(series.period);
-                        Some((time - time.rem_euclid(period), 0.0, None))
+                        let step = time - time.rem_euclid(period);
+                        (step >= series.since()).then_some((step, 0.0, None))
                     }
                     _ => None,
                 }
@@ -109,7 +110,7 @@ impl Evaluation<'_> {
         let points = between(list, begin, end);
         let period = i64::from(series.period);
         let fill = self.fill_of(series);
-        if fill == Fill::None || (end - begin) / period.max(1) > self.limits.steps {
+        if fill == Fill::None || period == 0 || (end - begin) / period.max(1) > self.limits.steps {
             found.extend(points.iter().filter(|(_, value)| !is_stale(*value)));
             return;
         }
@@ -150,7 +151,7 @@ impl Evaluation<'_> {
                     .is_some_and(|(at, _)| *at > step - period && *at % period != 0);
                 match (fill, held) {
                     _ if has_own => {}
-                    (Fill::Zero, _) => found.push((step, 0.0)),
+                    (Fill::Zero, _) if step >= series.since() => found.push((step, 0.0)),
                     (Fill::Hold(_), Some(((at, value), age))) if step - at <= age => found.push((step, value)),
                     _ => {}
                 }

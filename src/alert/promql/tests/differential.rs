@@ -143,19 +143,18 @@ fn vector(dice: &mut Dice, depth: usize) -> String {
         }
         10 => {
             let function = dice.one(&[
-                "abs",
-                "ceil",
-                "floor",
-                "round",
-                "exp",
-                "ln",
-                "log2",
-                "log10",
-                "sqrt",
-                "sgn", "sort", "absent", "-",
+                "abs", "ceil", "floor", "round", "exp", "ln", "log2", "log10", "sqrt", "sgn", "sort", "absent", "-",
             ]);
             // What a date makes of no number is nobody's business.
-            let date = dice.one(&["minute", "hour", "day_of_week", "days_in_month", "year", "month", "day_of_month"]);
+            let date = dice.one(&[
+                "minute",
+                "hour",
+                "day_of_week",
+                "days_in_month",
+                "year",
+                "month",
+                "day_of_month",
+            ]);
             if dice.roll(4) == 0 {
                 return format!("{date}(timestamp({}) * 100000)", selector(dice));
             }
@@ -329,7 +328,7 @@ fn promtool_gives_the_same_answers() {
     }
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let (mut compared, mut filled, mut failed) = (0, 0, Vec::new());
-    for round in 0..26 {
+    for round in 0..28 {
         let written = series(&mut dice);
         let borrowed: Vec<(&str, &str)> = written.iter().map(|(l, v)| (l.as_str(), v.as_str())).collect();
         // On the grid of the points and off it.
@@ -346,6 +345,11 @@ fn promtool_gives_the_same_answers() {
         }
         let said = ask_promtool(&written, &cases, time);
         for case in &cases {
+            // Prometheus 3, and we, say NaN where 2.42 says 0.
+            let deviates = case.text.contains("stddev ") || case.text.contains("stdvar ");
+            if deviates && ["y{", "(y ", "(y)", "y["].iter().any(|part| case.text.contains(part)) {
+                continue;
+            }
             let theirs = said
                 .get(&for_promtool(&case.text))
                 .cloned()

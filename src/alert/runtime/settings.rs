@@ -1,0 +1,299 @@
+//! The section of `alerts`.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::super::engine::EngineSettings;
+use super::super::packs;
+use super::super::rules::lint::{Weight, lint_rule};
+use super::super::rules::{Group, PromDuration, read};
+use super::super::store::StoreLimits;
+use super::events::EventRule;
+use crate::config::types::ByteSize;
+use crate::config::{ProcessEnvironment, Section};
+
+/// A checked section.
+#[derive(Clone)]
+pub struct Settings {
+    pub engine: EngineSettings,
+    pub groups: Vec<Group>,
+    pub resource_labels: Vec<String>,
+    pub events: Vec<EventRule>,
+    /// Of the section and of the texts of the rules.
+    pub fingerprint: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+struct Config {
+    rule_files: Vec<String>,
+    interval: PromDuration,
+    resource_labels: Vec<String>,
+    idle_timeout: PromDuration,
+    allowed_lateness: PromDuration,
+    outage_tolerance: PromDuration,
+    ha: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            rule_files: Vec::new(),
+            interval: PromDuration(60_000),
+            resource_labels: Vec::new(),
+            idle_timeout: PromDuration(300_000),
+            allowed_lateness: PromDuration(600_000),
+            outage_tolerance: PromDuration(3_600_000),
+            ha: "none".to_owned(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct LimitsText {
+    store_bytes: ByteSize,
+    series: usize,
+}
+
+impl Default for LimitsText {
+    fn default() -> Self {
+        let limits = StoreLimits::default();
+        Self {
+            store_bytes: ByteSize(limits.bytes as u64),
+            series: limits.series,
+        }
+    }
+}
+
+const NOTIFYING: &str = "is not built yet: alerts are logged, and leave by the connector";
+
+/// What the engine has no use for yet, and says so.
+const NOT_BUILT: [(&str, &str); 9] = [
+    ("route", NOTIFYING),
+    ("receivers", NOTIFYING),
+    ("inhibit_rules", NOTIFYING),
+    ("time_intervals", NOTIFYING),
+    ("templates", NOTIFYING),
+    ("silences", NOTIFYING),
+    ("links", NOTIFYING),
+    (
+        "backfill",
+        "is not built yet: receivers ask back their own gaps, samples are kept in the state directory",
+    ),
+    ("storage", "is not built yet: the agent's state directory is used"),
+];
+
+impl Settings {
+    /// Reads the keys of the engine; those of the notifying side are left to it. Problems are reported to the section.
+    pub fn read(section: &Section) -> Option<Self> {
+        let config: Config = section.read()?;
+        for (key, value, least) in [
+            ("interval", config.interval, 1_000),
+            ("idle_timeout", config.idle_timeout, 1_000),
+            ("outage_tolerance", config.outage_tolerance, 0),
+            ("allowed_lateness", config.allowed_lateness, 0),
+        ] {
+            if value.0 < least {
+                section.error_at(key, "must be at least 1s");
+            }
+        }
+        if config.allowed_lateness.0 > 3_600_000 {
+            section.error_at(
+                "allowed_lateness",
+                "at most 1h: so long the findings of every rule are kept",
+            );
+        }
+        if config.ha != "none" {
+            section.error_at(
+                "ha",
+                "leader and all belong to scale-out and are not built yet; use none",
+            );
+        }
+        for (key, reason) in NOT_BUILT {
+            if section.take(key).is_some_and(|below| {
+                below.take_all();
+                !below.is_null()
+            }) {
+                section.error_at(key, reason);
+            }
+        }
+        let limits: LimitsText = section
+            .take("limits")
+            .and_then(|limits| limits.read())
+            .unwrap_or_default();
+        if limits.series == 0 || limits.store_bytes.0 < 64 << 10 {
+            section.error_at("limits", "at least one series and 64KiB");
+        }
+        let mut fingerprint = section.fingerprint();
+        let mut groups = Vec::new();
+        for text in texts(section, &config) {
+            fingerprint = fingerprint.rotate_left(5) ^ xxhash_rust::xxh3::xxh3_64(text.content.as_bytes());
+            take_file(section, &text, &mut groups);
+        }
+        let events = section
+            .take("events")
+            .map(|events| EventRule::read_all(&events))
+            .unwrap_or_default();
+        Some(Self {
+            engine: EngineSettings {
+                interval: config.interval.0.max(1_000),
+                idle_timeout: config.idle_timeout.0,
+                allowed_lateness: config.allowed_lateness.0,
+                outage_tolerance: config.outage_tolerance.0,
+                limits: StoreLimits {
+                    bytes: usize::try_from(limits.store_bytes.0).unwrap_or(usize::MAX),
+                    series: limits.series,
+                },
+                ..EngineSettings::default()
+            },
+            groups,
+            resource_labels: config.resource_labels,
+            events,
+            fingerprint,
+        })
+    }
+}
+
+/// A rule file.
+struct RuleText {
+    name: String,
+    content: String,
+    /// The key its problems are reported at.
+    key: String,
+}
+
+fn texts(section: &Section, config: &Config) -> Vec<RuleText> {
+    let packs = packs::read(section.take("packs").as_ref())
+        .into_iter()
+        .map(|pack| RuleText {
+            name: pack.name,
+            content: pack.text,
+            key: "packs".to_owned(),
+        });
+    let mut texts: Vec<RuleText> = packs.collect();
+    for (position, pattern) in config.rule_files.iter().enumerate() {
+        let key = format!("rule_files::{position}");
+        let paths = match files(pattern) {
+            Ok(paths) if paths.is_empty() => {
+                section.error_at(&key, format!("{pattern:?}: no file is called so"));
+                continue;
+            }
+            Ok(paths) => paths,
+            Err(error) => {
+                section.error_at(&key, format!("{pattern:?}: {error}"));
+                continue;
+            }
+        };
+        for path in paths {
+            match std::fs::read_to_string(&path) {
+                Ok(content) => texts.push(RuleText {
+                    name: path.display().to_string(),
+                    content,
+                    key: key.clone(),
+                }),
+                Err(error) => section.error_at(&key, format!("{}: {error}", path.display())),
+            }
+        }
+    }
+    texts
+}
+
+fn take_file(section: &Section, text: &RuleText, groups: &mut Vec<Group>) {
+    let reading = read(&text.name, &text.content, &ProcessEnvironment);
+    if reading.has_errors() {
+        for line in reading.lines() {
+            section.error_at(&text.key, line);
+        }
+        return;
+    }
+    for mut group in reading.file.groups {
+        group.rules.retain(|rule| {
+            let is_built = rule.extra.anomaly.is_none();
+            if !is_built && rule.extra.enabled != Some(false) {
+                let message = format!(
+                    "{}: {}: `anomaly` is not built yet: the rule is left out",
+                    rule.place, rule.name
+                );
+                section.warn_at(&text.key, message);
+            }
+            is_built
+        });
+        for rule in group.rules.iter().filter(|rule| rule.extra.enabled != Some(false)) {
+            // What cannot work is refused by `rules check`; here it does no harm.
+            for finding in lint_rule(rule)
+                .into_iter()
+                .filter(|finding| finding.weight == Weight::Error)
+            {
+                section.warn_at(
+                    &text.key,
+                    format!("{}: {}: {}", finding.place, finding.alert, finding.message),
+                );
+            }
+        }
+        if groups.iter().any(|have: &Group| have.name == group.name) {
+            section.error_at(
+                &text.key,
+                format!("{}: the group {:?} is in another file too", text.name, group.name),
+            );
+        }
+        groups.push(group);
+    }
+}
+
+/// The files of a pattern with `*` in its last part, in order.
+fn files(pattern: &str) -> std::io::Result<Vec<PathBuf>> {
+    let path = Path::new(pattern);
+    let last = path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    if !last.contains('*') {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if fits(&last, &entry.file_name().to_string_lossy()) {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// `*` stands for any text.
+fn fits(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else {
+        return false;
+    };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else {
+        return rest.is_empty();
+    };
+    for part in parts {
+        match rest.find(part) {
+            Some(found) => rest = &rest[found + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_text() {
+        assert!(fits("*.yaml", "a.yaml") && fits("a*b*c", "axxbyyc") && fits("a", "a"));
+        assert!(!fits("*.yaml", "a.yml") && !fits("a*b", "ac") && !fits("a", "ab"));
+    }
+}
