@@ -26,6 +26,7 @@ struct Incoming<'a> {
 }
 
 impl Intake {
+    #[allow(clippy::too_many_arguments)] // One call, from the walk over the metrics.
     pub(super) fn points(
         &mut self,
         metric: &Metric<'_>,
@@ -182,6 +183,7 @@ impl Intake {
     }
 
     /// A number of a series; `part` tells the several series of one point apart.
+    #[allow(clippy::too_many_arguments)] // All of them differ from call to call.
     fn number(
         &mut self,
         output: &Output,
@@ -411,7 +413,7 @@ fn labels_of(point: &Point<'_>, place: &Place) -> Result<Vec<(String, String)>, 
         let (key, value) = (attribute.key()?.lossy().into_owned(), attribute.value()?);
         match (&value, key.as_str()) {
             (Value::Map(dimensions), "Dimensions") => {
-                for dimension in dimensions.clone() {
+                for dimension in *dimensions {
                     let dimension = dimension?;
                     if let Some(text) = text_of(&dimension.value()?) {
                         add(names::label(&dimension.key()?.lossy()), text);

@@ -308,7 +308,7 @@ mod of_aws {
         }
         let fits = |set: &&Vec<String>| {
             let has = |label: &&str| set.iter().any(|name| name == label);
-            wanted.iter().all(has) && !unwanted.iter().any(|label| has(label))
+            wanted.iter().all(has) && !unwanted.iter().any(has)
         };
         let fitting: Vec<&Vec<String>> = known.dimensions.iter().filter(fits).collect();
         if fitting.is_empty() {

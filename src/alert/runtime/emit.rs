@@ -106,11 +106,11 @@ impl Runtime {
     }
 
     async fn hand_on(&self, outlet: &Outlet, batch: Batch) {
-        if let Err(refused) = outlet.consume(batch).await {
-            if let Some(left_out) = self.log.admit() {
-                tracing::warn!(component = %self.context.id, reason = %refused, left_out,
-                    "alerts were refused by the pipeline behind the connector");
-            }
+        if let Err(refused) = outlet.consume(batch).await
+            && let Some(left_out) = self.log.admit()
+        {
+            tracing::warn!(component = %self.context.id, reason = %refused, left_out,
+                "alerts were refused by the pipeline behind the connector");
         }
     }
 }

@@ -213,6 +213,7 @@ impl Events {
         Ok(())
     }
 
+    #[allow(clippy::too_many_arguments)] // Two calls, from the walk over the items.
     fn judge<'a>(
         &mut self,
         signal: Signal,

@@ -22,6 +22,7 @@ use self::own::Own;
 pub use self::settings::Settings;
 use super::engine::Engine;
 use super::intake::Intake;
+use super::notify::Notifier;
 use super::told::{Listener, Told};
 use crate::component::{BoxFuture, BuildContext, ComponentKind, Deadline, LimitedLog, Outlets, Running};
 use crate::pdata::{Batch, Signal};
@@ -55,6 +56,7 @@ pub struct Runtime {
     core: Mutex<Core>,
     own: Own,
     listener: Mutex<Option<Arc<dyn Listener>>>,
+    notifier: Arc<Notifier>,
     outlets: Mutex<Outlets>,
     users: AtomicUsize,
     quit: CancellationToken,
@@ -94,6 +96,7 @@ impl Runtime {
         let mut engine = Engine::new(settings.engine, &settings.groups);
         let events = Events::new(&settings.events, &mut engine);
         let own = Own::new(&engine, context);
+        let notifier = Notifier::new(settings.notify.clone(), context);
         let runtime = Arc::new(Self {
             core: Mutex::new(Core {
                 engine,
@@ -102,7 +105,8 @@ impl Runtime {
                 journal: keep::Journal::default(),
             }),
             own,
-            listener: Mutex::new(None),
+            listener: Mutex::new(Some(Arc::clone(&notifier) as Arc<dyn Listener>)),
+            notifier,
             outlets: Mutex::new(Outlets::default()),
             users: AtomicUsize::new(1),
             quit: CancellationToken::new(),
@@ -116,8 +120,9 @@ impl Runtime {
         runtime
     }
 
-    /// Who is told from now on.
-    pub fn listen(&self, listener: Arc<dyn Listener>) {
+    /// Who is told from now on, in place of the notifying side.
+    #[cfg(test)]
+    fn listen(&self, listener: Arc<dyn Listener>) {
         *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(listener);
     }
 
@@ -272,6 +277,7 @@ impl Running for Runtime {
             self.quit.cancel();
             self.tasks.close();
             let _ = tokio::time::timeout(deadline.remaining().min(LONGEST_END), self.tasks.wait()).await;
+            self.notifier.stop(deadline).await;
         })
     }
 }

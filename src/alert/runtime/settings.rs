@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::super::engine::EngineSettings;
-use super::super::packs;
 use super::super::rules::lint::{Weight, lint_rule};
 use super::super::rules::{Group, PromDuration, read};
 use super::super::store::StoreLimits;
+use super::super::{notify, packs};
 use super::events::EventRule;
 use crate::config::types::ByteSize;
 use crate::config::{ProcessEnvironment, Section};
@@ -20,6 +20,7 @@ pub struct Settings {
     pub groups: Vec<Group>,
     pub resource_labels: Vec<String>,
     pub events: Vec<EventRule>,
+    pub notify: notify::Settings,
     /// Of the section and of the texts of the rules.
     pub fingerprint: u64,
 }
@@ -67,17 +68,8 @@ impl Default for LimitsText {
     }
 }
 
-const NOTIFYING: &str = "is not built yet: alerts are logged, and leave by the connector";
-
 /// What the engine has no use for yet, and says so.
-const NOT_BUILT: [(&str, &str); 9] = [
-    ("route", NOTIFYING),
-    ("receivers", NOTIFYING),
-    ("inhibit_rules", NOTIFYING),
-    ("time_intervals", NOTIFYING),
-    ("templates", NOTIFYING),
-    ("silences", NOTIFYING),
-    ("links", NOTIFYING),
+const NOT_BUILT: [(&str, &str); 2] = [
     (
         "backfill",
         "is not built yet: receivers ask back their own gaps, samples are kept in the state directory",
@@ -151,6 +143,7 @@ impl Settings {
             groups,
             resource_labels: config.resource_labels,
             events,
+            notify: notify::Settings::read(section),
             fingerprint,
         })
     }
