@@ -276,3 +276,62 @@ fn one_alert_is_one_rule_for_each_severity_and_every_rule_says_what_it_means() {
         }
     }
 }
+
+#[cfg(feature = "aws")]
+mod export {
+    //! What `rules export` writes, read by the tools of those it is for.
+
+    use super::*;
+    use radiosonde::alert::export::{Exported, Options, Target, export};
+    use radiosonde::alert::rules::read;
+
+    fn all_packs(target: Target) -> Exported {
+        let contact = |name: &str| (name == "ALERT_CONTACT").then(|| "data-platform".to_owned());
+        let files: Vec<_> = PACKS
+            .iter()
+            .map(|pack| {
+                let reading = read(pack.name, pack.text, &contact);
+                assert!(!reading.has_errors(), "{:?}", reading.lines());
+                reading.file
+            })
+            .collect();
+        let exported = export(target, &files, &Options::default());
+        assert!(!exported.left_out.is_empty());
+        exported
+    }
+
+    /// Runs a tool over a file with this text; says so where the tool is not installed.
+    fn tool_reads(tool: &str, args: &[&str], name: &str, text: &str) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(name);
+        fs::write(&file, text).unwrap();
+        let mut command = Command::new(tool);
+        match command.args(args).arg(&file).output() {
+            Err(error) => eprintln!("skipped: {tool} cannot be run: {error}"),
+            Ok(output) => {
+                let said =
+                    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+                assert!(output.status.success(), "{tool}: {said}");
+            }
+        }
+    }
+
+    #[test]
+    fn promtool_reads_the_rules_for_prometheus() {
+        let exported = all_packs(Target::Prometheus);
+        tool_reads("promtool", &["check", "rules"], "rules.yaml", &exported.text);
+    }
+
+    #[test]
+    fn amtool_reads_the_routes_for_alertmanager() {
+        let exported = all_packs(Target::Alertmanager);
+        tool_reads("amtool", &["check-config"], "alertmanager.yaml", &exported.text);
+    }
+
+    #[test]
+    fn cfn_lint_reads_the_alarms() {
+        let exported = all_packs(Target::CloudFormation);
+        let tool = std::env::var("CFN_LINT").unwrap_or_else(|_| "cfn-lint".to_owned());
+        tool_reads(&tool, &[], "alarms.json", &exported.text);
+    }
+}

@@ -6,6 +6,8 @@
 //! first small form of one rule, for the demo.
 
 pub mod engine;
+#[cfg(feature = "aws")]
+pub mod export;
 pub mod intake;
 pub mod notify;
 pub mod packs;

@@ -3,6 +3,8 @@
 //! Exit codes: 0 all is well, 1 something is wrong with a rule or a test failed, 2 a file cannot be read.
 
 mod check;
+#[cfg(feature = "aws")]
+mod export;
 mod test;
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,12 @@ pub enum RulesCommand {
     Check(CheckArgs),
     /// Run test files in promtool's format.
     Test(TestArgs),
+    /// Write rules in the form of Prometheus, Alertmanager, CloudFormation or Terraform.
+    ///
+    /// What the target cannot say is listed on stderr and in the output. Exit codes: 0 written, 1 a file or a parameter is
+    /// wrong.
+    #[cfg(feature = "aws")]
+    Export(export::ExportArgs),
 }
 
 /// `rules check`.
@@ -57,6 +65,8 @@ pub fn rules(command: &RulesCommand, environment: &dyn Environment) -> ExitCode 
     match command {
         RulesCommand::Check(args) => check::check(args, environment),
         RulesCommand::Test(args) => test::test(args, environment),
+        #[cfg(feature = "aws")]
+        RulesCommand::Export(args) => export::export(args),
     }
 }
 
