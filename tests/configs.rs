@@ -53,6 +53,80 @@ fn check(path: &Path) -> Result<Problems, Problems> {
     checked::check(&document, REGISTRY).map(|checked| checked.warnings)
 }
 
+/// What `print-config` prints for a configuration.
+fn printed(text: &str) -> String {
+    let inputs = Inputs {
+        uris: vec![format!("yaml:{text}")],
+        ..Inputs::default()
+    };
+    let document = Document::load(&inputs, &|_: &str| None).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+    if let Err(problems) = checked::check(&document, REGISTRY) {
+        panic!("{problems}\n{text}");
+    }
+    document.to_yaml()
+}
+
+#[test]
+fn what_print_config_prints_is_a_configuration_that_prints_the_same() {
+    for path in files(Path::new("config"), ".yaml") {
+        if path.starts_with("config/rules") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        if text.contains("${") || text.contains("# set:") {
+            continue;
+        }
+        let once = printed(&text);
+        let twice = printed(&once);
+        for (line, again) in once.lines().zip(twice.lines()) {
+            assert_eq!(line, again, "{}", path.display());
+        }
+        assert_eq!(once.len(), twice.len(), "{}", path.display());
+    }
+}
+
+#[test]
+fn print_config_shows_the_defaults_that_hold() {
+    let text = printed(
+        "receivers: {otlp: {protocols: {grpc: , http: {max_request_body_size: 1MiB}}}}\n\
+         processors: {batch: }\n\
+         exporters: {otlp: {endpoint: 'localhost:4317', headers: {k: v}}}\n\
+         service: {pipelines: {traces: {receivers: [otlp], processors: [batch], exporters: [otlp]}}}\n",
+    );
+    for line in [
+        "endpoint: localhost:4317",
+        "max_recv_msg_size_mib: 4",
+        "max_request_body_size: 1MiB",
+        "read_header_timeout: 10s",
+        "send_batch_size: 8192",
+        "timeout: 200ms",
+        "num_consumers: 10",
+        "queue_size: 1000",
+        "initial_interval: 5s",
+        "max_elapsed_time: 5m0s",
+        "compression: gzip",
+        "k: '[REDACTED]'",
+        "grace: 25s",
+        "level: info",
+    ] {
+        assert!(text.lines().any(|have| have.trim() == line), "{line}\n{text}");
+    }
+}
+
+#[test]
+fn a_url_is_shown_unless_it_has_credentials_in_it() {
+    let text = printed(
+        "receivers: {nop: }\n\
+         exporters:\n  \
+           otlphttp/open: {endpoint: 'http://open.example:4318'}\n  \
+           otlphttp/user: {endpoint: 'http://name:hidden@user.example:4318'}\n  \
+           otlphttp/key: {endpoint: 'http://key.example:4318/?key=hidden'}\n\
+         service: {pipelines: {traces: {receivers: [nop], exporters: [otlphttp/open, otlphttp/user, otlphttp/key]}}}\n",
+    );
+    assert!(text.contains("open.example"), "{text}");
+    assert!(!text.contains("hidden"), "{text}");
+}
+
 #[test]
 fn every_broken_configuration_is_refused_in_the_expected_words() {
     let update = std::env::var_os("UPDATE_EXPECTED").is_some();

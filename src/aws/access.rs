@@ -13,7 +13,7 @@ use aws_sdk_cloudwatch::config::retry::RetryConfig;
 use aws_sdk_cloudwatch::config::timeout::TimeoutConfig;
 use aws_smithy_async::time::TimeSource;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::ServerTime;
 use super::json::{JsonClient, Service};
@@ -22,7 +22,7 @@ use crate::config::Section;
 use crate::config::types::Secret;
 
 /// The settings that every AWS receiver has.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct AccessSettings {
     pub regions: Vec<String>,
@@ -55,7 +55,7 @@ impl AccessSettings {
 }
 
 /// `accounts[]`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AccountSettings {
     pub role_arn: String,
@@ -66,7 +66,7 @@ pub struct AccountSettings {
 }
 
 /// `endpoints`: per service, before `endpoint`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EndpointSettings {
     pub cloudwatch: String,
@@ -79,7 +79,7 @@ pub struct EndpointSettings {
 }
 
 /// `credentials`: static keys, for tests and for endpoints that are not AWS.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StaticCredentials {
     pub access_key_id: String,

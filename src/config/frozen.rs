@@ -58,6 +58,8 @@ struct State {
     problems: Vec<(NodeId, Problem)>,
     /// What was reported already: reading is repeated after an error.
     seen: HashSet<(NodeId, String)>,
+    /// Settings that nobody wrote, with the value that holds for them, by the map they would stand in.
+    unwritten: HashMap<NodeId, serde_json::Map<String, serde_json::Value>>,
 }
 
 impl Frozen {
@@ -73,6 +75,36 @@ impl Frozen {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of what a reader made of a value: the settings in it that are not written.
+    // Recursion is as deep as the type that was read.
+    pub fn settle(&self, node: NodeId, value: serde_json::Value) {
+        use serde_json::Value as Json;
+        match (&self.slot(node).content, value) {
+            (Content::List(children), Json::Array(values)) => {
+                for (child, value) in children.iter().zip(values) {
+                    self.settle(*child, value);
+                }
+            }
+            (Content::Map(_) | Content::Null, Json::Object(settings)) => {
+                for (key, value) in settings {
+                    match self.child(node, &key) {
+                        Some(child) => self.settle(child, value),
+                        None if value.is_null() || value == "" => {}
+                        None => {
+                            self.state().unwritten.entry(node).or_default().insert(key, value);
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The settings of a map that nobody wrote.
+    pub fn unwritten(&self, node: NodeId) -> serde_json::Map<String, serde_json::Value> {
+        self.state().unwritten.get(&node).cloned().unwrap_or_default()
     }
 
     /// The slot of a number that this tree has given out.

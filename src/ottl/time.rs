@@ -1,6 +1,10 @@
 //! Times and durations as text.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
+
+use crate::config::types::GoDuration;
 
 /// Nanoseconds since the epoch as jiff's timestamp; every `i64` is inside its range.
 pub(super) fn timestamp(nanos: i64) -> Timestamp {
@@ -53,27 +57,5 @@ pub(super) fn parse_duration(text: &str) -> Option<i64> {
 /// As Go writes durations: `1h30m0s`, `1.5s`, `200ms`, `0s`.
 pub(super) fn duration_text(nanos: i64) -> String {
     let sign = if nanos < 0 { "-" } else { "" };
-    let size = nanos.unsigned_abs();
-    let small = match size {
-        0 => return "0s".to_owned(),
-        1..=999 => Some((1.0, "ns")),
-        1_000..=999_999 => Some((1e3, "µs")),
-        1_000_000..=999_999_999 => Some((1e6, "ms")),
-        _ => None,
-    };
-    if let Some((factor, unit)) = small {
-        return format!("{sign}{}{unit}", size as f64 / factor);
-    }
-    let (seconds, fraction) = (size / 1_000_000_000, size % 1_000_000_000);
-    let digits = format!("{fraction:09}");
-    let digits = digits.trim_end_matches('0');
-    let dot = if digits.is_empty() { "" } else { "." };
-    let mut text = sign.to_owned();
-    if seconds >= 3600 {
-        text += &format!("{}h", seconds / 3600);
-    }
-    if seconds >= 60 {
-        text += &format!("{}m", seconds / 60 % 60);
-    }
-    text + &format!("{}{dot}{digits}s", seconds % 60)
+    format!("{sign}{}", GoDuration(Duration::from_nanos(nanos.unsigned_abs())))
 }

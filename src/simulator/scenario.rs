@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::sagemaker::SageMaker;
 use crate::config::Document;
 
 /// A world and its timeline. Minutes are counted from `start`; negative ones lie before it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// Part of every hash: two scenarios with the same seed differ.
@@ -49,7 +49,7 @@ fn default_account() -> String {
 }
 
 /// A role of another account.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Role {
     pub arn: String,
@@ -57,7 +57,7 @@ pub struct Role {
 }
 
 /// How late a minute's values arrive after the minute has ended: log-normal by median and 99th percentile, capped.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Lag {
     pub median_s: f64,
@@ -89,7 +89,7 @@ impl Lag {
 }
 
 /// One DynamoDB table.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Table {
     pub name: String,
@@ -142,7 +142,7 @@ pub struct Table {
 }
 
 /// Contributor Insights of a table.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Insights {
     /// Mode THROTTLED_KEYS.
@@ -151,7 +151,7 @@ pub struct Insights {
 }
 
 /// A key that takes a share of the requests.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct HotKey {
     pub key: String,
@@ -161,7 +161,7 @@ pub struct HotKey {
 }
 
 /// Items of one partition key whose sort keys begin alike.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Collection {
     pub key: String,
@@ -178,7 +178,7 @@ fn default_item_bytes() -> u64 {
 }
 
 /// How a table or an index pays for its throughput.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Capacity {
     /// Units per second.
@@ -191,7 +191,7 @@ pub enum Capacity {
 }
 
 /// Demand in capacity units per second.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Load {
     pub units: f64,
@@ -201,7 +201,7 @@ pub struct Load {
 }
 
 /// Another demand between two minutes (from inclusive, to exclusive).
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoadEvent {
     pub from: i64,
@@ -213,7 +213,7 @@ pub struct LoadEvent {
 }
 
 /// A direction of throughput.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     Read,
@@ -231,7 +231,7 @@ impl Direction {
 }
 
 /// One API operation on a table.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Operation {
     pub name: String,
@@ -266,7 +266,7 @@ fn half() -> f64 {
 }
 
 /// Another median latency between two minutes.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Slow {
     pub from: i64,
@@ -275,7 +275,7 @@ pub struct Slow {
 }
 
 /// A global secondary index.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Index {
     pub name: String,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::bill::Polling;
 use super::{Backfill, OutputForm, Settings, StartFrom, Taste, ZeroFill};
@@ -33,7 +33,7 @@ pub struct Defaults {
     pub max_late: u64,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default)]
 struct Keys {
     include: Vec<String>,
@@ -75,7 +75,7 @@ impl Default for Keys {
     }
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default)]
 struct MetricKeys {
     include: Vec<String>,
@@ -114,7 +114,7 @@ impl Choice {
 }
 
 /// `backfill`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 struct BackfillKeys {
     max: GoDuration,

@@ -156,7 +156,7 @@ impl Class {
 }
 
 /// Which sparse series get a 0 where AWS is silent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ZeroFill {
     /// Sentinels and account-wide errors.
@@ -167,7 +167,7 @@ pub enum ZeroFill {
 }
 
 /// How points leave.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutputForm {
     /// Sums, gauges and histograms by what the metric is.

@@ -1,11 +1,11 @@
 //! `auth: {authenticator: ID}` of an exporter.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::component::ComponentId;
 use crate::config::Section;
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Serialize, Default)]
 #[serde(default)]
 struct Keys {
     authenticator: String,

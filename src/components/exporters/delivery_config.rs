@@ -3,19 +3,20 @@
 //! Only reads and validates; `queue` carries the settings out. Keys, defaults and rules are the Collector's
 //! exporterhelper (`QueueSettings`, `BackOffConfig`, `TimeoutConfig`).
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+use super::delivery_shown;
 use crate::component::{Delivery, Durability, Overflow, QueueBatch, QueueSettings, RetrySettings, Sizer};
 use crate::config::Section;
 use crate::config::types::{ByteSize, GoDuration};
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Serialize, Default)]
 #[serde(default)]
 struct TimeoutKey {
     timeout: Option<GoDuration>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Serialize, Default)]
 #[serde(default)]
 struct RetryKeys {
     enabled: Option<bool>,
@@ -26,7 +27,7 @@ struct RetryKeys {
     max_elapsed_time: Option<GoDuration>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Serialize, Default)]
 #[serde(default)]
 struct QueueKeys {
     enabled: Option<bool>,
@@ -45,7 +46,7 @@ struct QueueKeys {
     dead_letter: Option<String>,
 }
 
-#[derive(Deserialize, Clone, Copy)]
+#[derive(Deserialize, Serialize, Clone, Copy)]
 #[serde(rename_all = "lowercase")]
 enum DurabilityName {
     Fsync,
@@ -63,7 +64,7 @@ impl From<DurabilityName> for Durability {
     }
 }
 
-#[derive(Deserialize, Clone, Copy)]
+#[derive(Deserialize, Serialize, Clone, Copy)]
 #[serde(rename_all = "snake_case")]
 enum OverflowName {
     Refuse,
@@ -81,7 +82,7 @@ impl From<OverflowName> for Overflow {
     }
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Serialize, Default)]
 #[serde(default)]
 struct BatchKeys {
     flush_timeout: Option<GoDuration>,
@@ -90,13 +91,13 @@ struct BatchKeys {
     sizer: Option<SizerName>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Serialize, Default)]
 #[serde(default)]
 struct PartitionKeys {
     metadata_keys: Vec<String>,
 }
 
-#[derive(Deserialize, Clone, Copy)]
+#[derive(Deserialize, Serialize, Clone, Copy)]
 #[serde(rename_all = "lowercase")]
 enum SizerName {
     Requests,
@@ -117,11 +118,13 @@ impl From<SizerName> for Sizer {
 /// Takes `timeout`, `retry_on_failure` and `sending_queue` from an exporter's section. What is absent stays as in
 /// `defaults`; problems are reported to the section and a default stands in.
 pub fn read(section: &Section, defaults: Delivery) -> Delivery {
-    Delivery {
+    let delivery = Delivery {
         timeout: read_timeout(section, defaults.timeout),
         retry: read_retry(section, defaults.retry),
         queue: read_queue(section, defaults.queue),
-    }
+    };
+    delivery_shown::settle(section, &delivery);
+    delivery
 }
 
 fn read_timeout(section: &Section, default: Option<std::time::Duration>) -> Option<std::time::Duration> {

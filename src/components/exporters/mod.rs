@@ -2,6 +2,7 @@
 
 mod client_auth;
 pub mod delivery_config;
+mod delivery_shown;
 
 mod answer;
 #[cfg(feature = "aws")]

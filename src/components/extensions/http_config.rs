@@ -1,6 +1,6 @@
 //! Reads the `HTTPs` group for extensions that answer GET requests without looking at bodies.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::Section;
 use crate::config::types::{GoDuration, HeaderMap};
@@ -12,7 +12,7 @@ const NOT_BUILT: [&str; 5] = ["auth", "cors", "middlewares", "include_metadata",
 /// Keys that change nothing where no body is read or compressed.
 const WITHOUT_EFFECT: [&str; 2] = ["max_request_body_size", "compression_algorithms"];
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Serialize, Default)]
 #[serde(default)]
 struct Keys {
     endpoint: Option<String>,

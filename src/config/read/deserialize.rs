@@ -98,6 +98,14 @@ impl<'a> At<'a> {
                 self.reader.frozen.mark_secret(self.node);
                 visitor.visit_newtype_struct(*self)
             }
+            special::SECRET_URL => {
+                if let Content::Scalar(scalar) = &self.reader.frozen.slot(self.node).content
+                    && holds_credentials(&scalar.text)
+                {
+                    self.reader.frozen.mark_secret(self.node);
+                }
+                visitor.visit_newtype_struct(*self)
+            }
             _ => visitor.visit_newtype_struct(*self),
         }
     }
@@ -434,6 +442,12 @@ impl<'de> Deserializer<'de> for Piece<'de> {
                 self.0.reader.frozen.mark_secret(self.0.node);
                 visitor.visit_newtype_struct(self)
             }
+            special::SECRET_URL => {
+                if holds_credentials(self.0.text) {
+                    self.0.reader.frozen.mark_secret(self.0.node);
+                }
+                visitor.visit_newtype_struct(self)
+            }
             _ => visitor.visit_newtype_struct(self),
         }
     }
@@ -543,4 +557,10 @@ impl<'a> VariantAccess<'a> for Choice<'a> {
             ))),
         }
     }
+}
+
+/// Whether a URL has a user, a password or a query in it. A text that is no URL but has such characters may be a secret
+/// that stands in the wrong place.
+fn holds_credentials(url: &str) -> bool {
+    url.contains(['@', '?'])
 }

@@ -27,6 +27,7 @@ pub(crate) mod special {
     pub(crate) const DURATION: &str = "$radiosonde::duration";
     pub(crate) const SIZE: &str = "$radiosonde::size";
     pub(crate) const SECRET: &str = "$radiosonde::secret";
+    pub(crate) const SECRET_URL: &str = "$radiosonde::secret_url";
 }
 
 /// What a pass over the tree carries along.

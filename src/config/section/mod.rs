@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::frozen::{Content, Frozen, Label, NodeId};
@@ -29,8 +30,39 @@ impl Section {
     /// first), and `T`'s default stands in for it; `None` when not even that was possible.
     ///
     /// Inside `T`, unknown keys of nested structs are reported, and a key with nothing behind it leaves the default.
-    pub fn read<T: DeserializeOwned>(&self) -> Option<T> {
-        read::read(&self.frozen, self.node)
+    /// What `T` holds for keys that are not written is what `print-config` shows for them.
+    pub fn read<T: DeserializeOwned + Serialize>(&self) -> Option<T> {
+        let value: T = read::read(&self.frozen, self.node)?;
+        self.settle_all(&value);
+        Some(value)
+    }
+
+    /// Takes the section below `key` and reads a group of settings from it; where it is absent, the group's defaults hold.
+    pub fn read_group<T: DeserializeOwned + Serialize + Default>(&self, key: &str) -> Option<T> {
+        match self.take(key) {
+            Some(group) => group.read(),
+            None => {
+                let group = T::default();
+                self.settle(key, &group);
+                Some(group)
+            }
+        }
+    }
+
+    /// Says what holds for `key` where it is not written, for `print-config`: where the type that is read has no value
+    /// for it, or a whole group is absent. What is written, and what was said before about a single setting, stays.
+    pub fn settle(&self, key: &str, value: impl Serialize) {
+        if let Ok(value) = serde_json::to_value(value) {
+            let settings = serde_json::Map::from_iter([(key.to_owned(), value)]);
+            self.frozen.settle(self.node, settings.into());
+        }
+    }
+
+    /// Likewise for all fields of a struct.
+    pub fn settle_all(&self, values: &impl Serialize) {
+        if let Ok(values) = serde_json::to_value(values) {
+            self.frozen.settle(self.node, values);
+        }
     }
 
     /// Takes the section below `key`; `None` where the key is absent. `key:` with nothing behind it gives a section for

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Section;
 use crate::config::types::{ByteSize, GoDuration, HeaderMap, Secret};
@@ -18,7 +18,7 @@ struct Client {
     tls: Option<Tls>,
 }
 
-#[derive(Deserialize, Debug, PartialEq, Default)]
+#[derive(Deserialize, Serialize, Debug, PartialEq, Default)]
 #[serde(rename_all = "lowercase")]
 enum Mode {
     #[default]

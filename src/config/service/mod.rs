@@ -9,7 +9,8 @@ mod tests;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::section::Section;
 use super::types::{ByteSize, GoDuration, Secret};
@@ -97,7 +98,7 @@ impl Default for AdminConfig {
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct Raw {
     state_directory: String,
@@ -106,21 +107,21 @@ struct Raw {
     admin: RawAdmin,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 struct RawMemory {
     limit: Option<String>,
     admission_wait: Option<GoDuration>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 struct RawShutdown {
     delay: GoDuration,
     grace: Option<GoDuration>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 struct RawAdmin {
     endpoint: Option<String>,
@@ -147,6 +148,33 @@ impl ServiceConfig {
         if token.as_ref().is_some_and(|token| token.reveal().is_empty()) {
             section.error_at("admin::token", "is empty: leave it out, or give one");
         }
+        section.settle_all(&json!({
+            "memory": {"limit": "80%", "admission_wait": GoDuration(defaults.memory.admission_wait)},
+            "shutdown": {"delay": "0s", "grace": GoDuration(defaults.shutdown.grace)},
+            "admin": {"endpoint": defaults.admin.endpoint},
+            "telemetry": {
+                "logs": {
+                    "level": "info",
+                    "encoding": "console",
+                    "development": false,
+                    "disable_caller": false,
+                    "disable_stacktrace": false,
+                    "disable_zap_resource": false,
+                    "initial_fields": {},
+                    "sampling": {"enabled": true, "tick": "10s", "initial": 10, "thereafter": 100},
+                },
+                "metrics": {
+                    "level": "normal",
+                    "readers": [{"pull": {"exporter": {"prometheus": {
+                        "host": "localhost",
+                        "port": 8888,
+                        "without_scope_info": true,
+                        "without_type_suffix": true,
+                        "without_units": true,
+                    }}}}],
+                },
+            },
+        }));
         let admin = match raw.admin.endpoint {
             Some(endpoint) => {
                 check_host_port(section, "admin::endpoint", &endpoint);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::section::Section;
 use crate::config::types::{GoDuration, HeaderMap};
@@ -29,7 +29,7 @@ pub enum LogLevel {
 }
 
 /// How a line looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogEncoding {
     #[default]
@@ -92,7 +92,7 @@ pub enum MetricsLevel {
 }
 
 /// A Prometheus endpoint for our own metrics.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PrometheusReader {
     pub host: String,
@@ -189,7 +189,7 @@ impl TelemetryConfig {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 struct RawSampling {
     enabled: bool,
@@ -209,7 +209,7 @@ impl Default for RawSampling {
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct RawLogs {
     level: Option<String>,
@@ -270,7 +270,7 @@ impl LogsConfig {
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct RawMetrics {
     level: Option<String>,
@@ -362,7 +362,7 @@ fn read_address(section: &Section, address: &str) -> Option<PrometheusReader> {
     })
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct RawTraces {
     level: Option<String>,
@@ -400,7 +400,7 @@ impl TracesConfig {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(default)]
 struct RawBatch {
     schedule_delay: u64,
@@ -420,7 +420,7 @@ impl Default for RawBatch {
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct RawOtlp {
     protocol: String,
@@ -514,7 +514,7 @@ fn check_otlp(otlp: &Section, raw: &RawOtlp) {
 
 /// `{always_on: {}}`, `{trace_id_ratio_based: {ratio}}`, `{parent_based: {root: ...}}`.
 fn read_sampler(sampler: &Section) -> TraceSampler {
-    #[derive(Default, Deserialize)]
+    #[derive(Default, Deserialize, Serialize)]
     #[serde(default)]
     struct Ratio {
         ratio: Option<f64>,
@@ -542,7 +542,7 @@ fn read_sampler(sampler: &Section) -> TraceSampler {
 
 /// A map of names to texts or null, or `{attributes: [{name, value}], schema_url}`.
 fn read_resource(resource: &Section) -> Vec<(String, Option<String>)> {
-    #[derive(Deserialize)]
+    #[derive(Deserialize, Serialize)]
     #[serde(deny_unknown_fields)]
     struct Attribute {
         name: String,

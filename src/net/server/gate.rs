@@ -4,7 +4,7 @@
 //! A gate belongs to a port, not to a protocol: whatever comes in there has to pass it.
 
 use http::{HeaderMap, HeaderName};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tonic::Code;
 
 use super::Peer;
@@ -31,7 +31,7 @@ pub struct Identity {
     pub carrier: Option<HeaderName>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct Keys {
     authenticator: String,

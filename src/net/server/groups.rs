@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::gate::read_auth;
 use super::{Cors, Endpoint, ServerSettings};
@@ -87,11 +88,26 @@ impl HttpGroup {
         if let Some(names) = &keys.compression_algorithms {
             group.encodings = encodings(section, names);
         }
+        group.settle(section, default_endpoint);
         Some(group)
+    }
+
+    /// What holds for the keys that are not written.
+    fn settle(&self, section: &Section, default_endpoint: &str) {
+        section.settle_all(&json!({
+            "endpoint": default_endpoint,
+            "max_request_body_size": self.cap,
+            "compression_algorithms": self.encodings.iter().map(|encoding| encoding.name()).collect::<Vec<_>>(),
+            "read_timeout": limit(self.body_deadline),
+            "read_header_timeout": limit(self.server.header_timeout),
+            "write_timeout": limit(self.server.write_timeout),
+            "idle_timeout": limit(self.server.idle_timeout_http1),
+            "keep_alives_enabled": self.server.keep_alives,
+        }));
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct HttpKeys {
     endpoint: Option<String>,
@@ -162,11 +178,29 @@ impl GrpcGroup {
         if let Some(keepalive) = section.take("keepalive") {
             read_keepalive(&keepalive, &mut group.server);
         }
+        group.settle(section, default_endpoint);
         Some(group)
+    }
+
+    /// What holds for the keys that are not written.
+    fn settle(&self, section: &Section, default_endpoint: &str) {
+        section.settle_all(&json!({
+            "endpoint": default_endpoint,
+            "transport": "tcp",
+            "max_recv_msg_size_mib": self.cap >> 20,
+            "max_concurrent_streams": self.server.max_concurrent_streams,
+            "keepalive": {"server_parameters": {
+                "max_connection_idle": limit(self.server.idle_timeout_http2),
+                "max_connection_age": limit(self.server.max_connection_age),
+                "max_connection_age_grace": limit(self.server.max_connection_age_grace),
+                "time": limit(self.server.keepalive_interval),
+                "timeout": GoDuration(self.server.keepalive_timeout),
+            }},
+        }));
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct GrpcKeys {
     endpoint: Option<String>,
@@ -176,7 +210,7 @@ struct GrpcKeys {
     include_metadata: bool,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct ServerParameters {
     max_connection_idle: Option<GoDuration>,
@@ -231,6 +265,11 @@ impl Limits<'_> {
             Some(value) => Some(value.0),
         }
     }
+}
+
+/// As the keys write it: 0 is no limit.
+fn limit(limit: Option<Duration>) -> GoDuration {
+    GoDuration(limit.unwrap_or_default())
 }
 
 fn endpoint(section: &Section, text: Option<&str>, default: &str) -> Option<Endpoint> {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The `sagemaker` section of a scenario: all of it in one account and region.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SageMaker {
     pub region: String,
@@ -45,7 +45,7 @@ impl Default for SageMaker {
 }
 
 /// A number over time.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Level {
     pub value: f64,
@@ -55,7 +55,7 @@ pub struct Level {
 }
 
 /// Another number between two minutes (from inclusive, to exclusive).
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LevelEvent {
     pub from: i64,
@@ -85,7 +85,7 @@ impl Level {
 }
 
 /// A stretch of minutes.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Window {
     pub from: i64,
@@ -99,7 +99,7 @@ impl Window {
 }
 
 /// A real-time, serverless or asynchronous endpoint.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Endpoint {
     pub name: String,
@@ -136,7 +136,7 @@ pub struct Endpoint {
 }
 
 /// A production variant.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Variant {
     pub name: String,
@@ -174,7 +174,7 @@ pub struct Variant {
 }
 
 /// Instance counts between two minutes.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scaling {
     pub from: i64,
@@ -212,7 +212,7 @@ impl Default for Variant {
 }
 
 /// An inference component on an endpoint.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Component {
     pub name: String,
@@ -239,7 +239,7 @@ pub struct Component {
 }
 
 /// A training, processing, transform or inference recommendations job.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Job {
     /// With `every` each run gets its number behind it.
@@ -279,7 +279,7 @@ pub struct Job {
 }
 
 /// How a job ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Outcome {
     #[default]
     Completed,
@@ -288,7 +288,7 @@ pub enum Outcome {
 }
 
 /// A pipeline that runs every so often; its steps follow one another.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pipeline {
     pub name: String,
@@ -306,7 +306,7 @@ pub struct Pipeline {
     pub tags: BTreeMap<String, String>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
     pub name: String,
@@ -314,7 +314,7 @@ pub struct Step {
 }
 
 /// A step that fails, in the execution of this number (from 0).
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Failure {
     pub execution: i64,
@@ -323,7 +323,7 @@ pub struct Failure {
 }
 
 /// A feature group of the online store.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct FeatureGroup {
     pub name: String,
@@ -338,7 +338,7 @@ pub struct FeatureGroup {
 }
 
 /// A Model Monitor schedule, on an endpoint or (without) on batch transform.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Schedule {
     pub name: String,
@@ -363,7 +363,7 @@ pub struct Schedule {
 }
 
 /// A Ground Truth labeling job.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LabelingJob {
     pub name: String,
@@ -377,7 +377,7 @@ pub struct LabelingJob {
 }
 
 /// A team of labelers.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Workteam {
     pub workforce: String,

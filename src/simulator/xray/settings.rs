@@ -1,9 +1,9 @@
 //! `xray` of a scenario: what is traced, how it arrives, how the service answers.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// What a simulated account has in X-Ray.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// The generated application runs here.
@@ -67,7 +67,7 @@ impl Default for Settings {
 }
 
 /// Minutes since the scenario's start, from inclusive, to exclusive.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Span {
     pub from: i64,
@@ -75,7 +75,7 @@ pub struct Span {
 }
 
 /// A share of the traces and by how much their last segment is late.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Late {
     pub share: f64,
@@ -83,7 +83,7 @@ pub struct Late {
 }
 
 /// A sampling rule.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     pub name: String,

@@ -1,11 +1,11 @@
 //! Which series go over GetMetricStatistics, whose requests are free up to a number a month.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::want::Stat;
 
 /// `polling.source`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Api {
     /// GetMetricStatistics while it is free, else GetMetricData.

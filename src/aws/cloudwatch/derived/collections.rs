@@ -1,14 +1,14 @@
 //! Sizes of item collections (everything under one partition key): with local indexes one may not exceed 10 GB, and no
 //! metric tells how large it is.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Bytes that a collection may have in a table with local indexes.
 pub const LIMIT: f64 = 1e10;
 
 /// What is known of the data, where it is that of an experiment tracker: runs with tags, parameters and metrics, metrics
 /// with a history of steps, traces with their spans.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Model {
     pub runs: f64,

@@ -1,9 +1,9 @@
 //! What a user may choose of the translation.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// `semconv`: which generation of attribute names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Semconv {
     #[default]
@@ -13,7 +13,7 @@ pub enum Semconv {
 }
 
 /// `compat`: whose keys, types, kinds and statuses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compat {
     #[default]
@@ -23,7 +23,7 @@ pub enum Compat {
 }
 
 /// `metadata::mode`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MetadataMode {
     /// One attribute a namespace, its value as JSON.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::delivery_config;
 use crate::aws::access::{OnePlace, StaticCredentials, check_role, warn_without_region};
@@ -13,7 +13,7 @@ use crate::config::Section;
 use crate::config::types::{ByteSize, Secret};
 use crate::net::client::proxy::Proxy;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(default)]
 struct Keys {
     num_workers: usize,
@@ -61,7 +61,7 @@ impl Default for Keys {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(default)]
 struct TelemetryKeys {
     enabled: bool,

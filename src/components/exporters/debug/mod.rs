@@ -13,7 +13,7 @@ mod text;
 
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::component::{
     BoxFuture, BuildContext, BuiltExporter, ComponentId, ComponentKind, Delivery, ExporterPlan, Factory, NothingToStop,
@@ -34,7 +34,7 @@ enum Verbosity {
     Detailed,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default)]
 struct Config {
     verbosity: String,

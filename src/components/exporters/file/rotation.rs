@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::component::UnixNanos;
 use crate::config::Section;
@@ -25,7 +25,7 @@ pub struct Rotation {
     pub max_days: u64,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(default)]
 struct Keys {
     max_megabytes: u64,

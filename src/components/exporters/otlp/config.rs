@@ -5,7 +5,8 @@ use std::time::Duration;
 use base64::Engine;
 use http::uri::Authority;
 use http::{HeaderMap as HttpHeaders, HeaderName, HeaderValue};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::super::{client_auth, delivery_config};
 use crate::component::{ComponentId, Delivery, QueueSettings, RetrySettings};
@@ -21,7 +22,7 @@ const SHORTEST_PING_INTERVAL: Duration = Duration::from_secs(10);
 /// The Collector's `write_buffer_size`.
 const WRITE_BUFFER: u64 = 512 * 1024;
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Serialize, Default)]
 #[serde(default)]
 struct Keys {
     endpoint: String,
@@ -35,13 +36,13 @@ struct Keys {
     write_buffer_size: Option<ByteSize>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Serialize, Default)]
 #[serde(default)]
 struct CompressionParams {
     level: Option<i32>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Serialize, Default)]
 #[serde(default)]
 struct KeepAliveKeys {
     time: Option<GoDuration>,
@@ -96,6 +97,11 @@ impl Config {
         if auth.is_some() && tls.is_none() {
             client_auth::warn_of_plain_text(section, &endpoint.host);
         }
+        section.settle_all(&json!({
+            "compression": "gzip",
+            "write_buffer_size": WRITE_BUFFER,
+            "balancer_name": "round_robin",
+        }));
         Some(Self {
             auth,
             tls,

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use base64::Engine;
 use http::{HeaderMap as HttpHeaders, HeaderName, HeaderValue, Uri, header};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use url::Url;
 
 use super::super::{client_auth, delivery_config};
 use crate::component::{ComponentId, Delivery, QueueSettings, RetrySettings};
 use crate::config::Section;
-use crate::config::types::{ByteSize, GoDuration, HeaderMap, Secret};
+use crate::config::types::{ByteSize, GoDuration, HeaderMap, SecretUrl};
 use crate::net::client::proxy::{Proxy, ProxyRules};
 use crate::net::codec::compress::{Compression, Compressor};
 use crate::net::tls::client::ClientTls;
@@ -19,14 +20,14 @@ use crate::pdata::Signal;
 /// Keys of the Collector's HTTP client that are not built.
 const NOT_BUILT: [&str; 2] = ["middlewares", "cookies"];
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Serialize, Default)]
 #[serde(default)]
 struct Keys {
-    endpoint: Secret,
-    traces_endpoint: Secret,
-    metrics_endpoint: Secret,
-    logs_endpoint: Secret,
-    proxy_url: Secret,
+    endpoint: SecretUrl,
+    traces_endpoint: SecretUrl,
+    metrics_endpoint: SecretUrl,
+    logs_endpoint: SecretUrl,
+    proxy_url: SecretUrl,
     encoding: String,
     compression: Option<String>,
     headers: HeaderMap,
@@ -43,7 +44,7 @@ struct Keys {
     split: String,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Serialize, Default)]
 #[serde(default)]
 struct CompressionParams {
     level: Option<i32>,
@@ -127,6 +128,14 @@ impl Config {
         if let (Some(_), Some(plain)) = (&auth, plain) {
             client_auth::warn_of_plain_text(section, plain.uri.host().unwrap_or_default());
         }
+        section.settle_all(&json!({
+            "encoding": "proto",
+            "compression": "gzip",
+            "max_idle_conns": 100,
+            "idle_conn_timeout": "1m30s",
+            "force_attempt_http2": !split_for_aws,
+            "http2_ping_timeout": "15s",
+        }));
         Some(Self {
             auth,
             split_for_aws,

@@ -12,7 +12,7 @@ mod tests;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use self::board::Board;
@@ -27,7 +27,7 @@ use crate::pdata::{Batch, Signal};
 /// The registry's entry.
 pub struct TerminalFactory;
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default)]
 struct Config {
     interval: GoDuration,

@@ -10,7 +10,7 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use self::client::{BasicClient, Part};
 use self::htpasswd::Users;
@@ -27,14 +27,14 @@ use crate::pdata::Signal;
 /// The registry's entry.
 pub struct BasicAuthFactory;
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct ServerKeys {
     file: String,
     inline: Secret,
 }
 
-#[derive(Clone, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
 struct ClientKeys {
     username: String,

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use self::tokens::{BearerAuth, Source, Tokens};
 use super::watched_file::WatchedFile;
@@ -23,7 +23,7 @@ use crate::pdata::Signal;
 /// The registry's entry.
 pub struct BearerTokenAuthFactory;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(default)]
 struct Keys {
     scheme: String,

@@ -10,7 +10,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::component::{
     BoxFuture, BuildContext, ComponentKind, ExtensionPlan, Factory, NothingToStop, Plan, Running, Stability, StartError,
@@ -19,7 +19,7 @@ use crate::config::Section;
 use crate::config::types::GoDuration;
 use crate::pdata::Signal;
 
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Deserialize, Serialize)]
 #[serde(default)]
 struct Config {
     directory: String,

@@ -1,8 +1,6 @@
 //! Which probe is asked, and what it is told.
 
-use std::fmt::Write;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{HeaderValue, Method, Response, StatusCode, Uri, header};
 use serde_json::{Value, json};
@@ -11,7 +9,7 @@ use tokio::time::Instant;
 use super::pulse::Pulse;
 use crate::component::{ComponentState, StatusBoard, UnixNanos};
 use crate::components::extensions::http_config::add_headers;
-use crate::config::types::HeaderMap;
+use crate::config::types::{GoDuration, HeaderMap};
 
 /// What is configured.
 #[derive(Clone)]
@@ -125,7 +123,7 @@ impl Health {
             json!({
                 "status": "Server available",
                 "upSince": rfc3339(self.up_since),
-                "uptime": go_duration(self.started.elapsed()),
+                "uptime": GoDuration(self.started.elapsed()).to_string(),
             })
         } else {
             json!({"status": "Server not available", "upSince": "0001-01-01T00:00:00Z", "uptime": ""})
@@ -171,40 +169,4 @@ fn code(good: bool) -> StatusCode {
 /// RFC 3339 with nanoseconds.
 fn rfc3339(time: UnixNanos) -> String {
     jiff::Timestamp::from_nanosecond(i128::from(time.0)).map_or_else(|_| String::new(), |time| time.to_string())
-}
-
-/// As Go prints a duration: `1h2m3.5s`, `250ms`.
-fn go_duration(duration: Duration) -> String {
-    if duration < Duration::from_secs(1) {
-        return format!("{}ms", duration.as_secs_f64() * 1000.0);
-    }
-    let seconds = duration.as_secs();
-    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
-    let mut text = String::new();
-    if hours > 0 {
-        let _infallible = write!(text, "{hours}h");
-    }
-    if hours > 0 || minutes > 0 {
-        let _infallible = write!(text, "{minutes}m");
-    }
-    let rest = Duration::new(seconds % 60, duration.subsec_nanos());
-    let _infallible = write!(text, "{}s", rest.as_secs_f64());
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_printed_as_go_prints_them() {
-        for (duration, text) in [
-            (Duration::from_millis(250), "250ms"),
-            (Duration::from_millis(3500), "3.5s"),
-            (Duration::from_secs(62), "1m2s"),
-            (Duration::from_secs(3600), "1h0m0s"),
-        ] {
-            assert_eq!(go_duration(duration), text);
-        }
-    }
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,7 +31,7 @@ use crate::pdata::Signal;
 /// Keys of the Collector's second form of this extension.
 const NOT_BUILT: [&str; 4] = ["use_v2", "http", "grpc", "component_health"];
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(default)]
 struct Config {
     path: String,
@@ -43,7 +43,7 @@ impl Default for Config {
     }
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Serialize, Default)]
 #[serde(default)]
 struct ResponseBody {
     healthy: Option<String>,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use self::token::{OAuth2Client, Part, Settings};
 use super::watched_file::{WatchedFile, one_line};
@@ -30,7 +30,7 @@ const EXPIRY_BUFFER: Duration = Duration::from_secs(300);
 /// The registry's entry.
 pub struct OAuth2ClientFactory;
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct Keys {
     client_id: String,

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::{HeaderName, Uri};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use self::keys::KeySet;
 use self::provider::Provider;
@@ -29,7 +29,7 @@ use crate::pdata::Signal;
 /// The registry's entry.
 pub struct OidcFactory;
 
-#[derive(Clone, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
 struct ProviderKeys {
     issuer_url: String,
@@ -63,7 +63,7 @@ struct Config {
     issuers: Vec<Issuer>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(default)]
 struct Keys {
     attribute: String,

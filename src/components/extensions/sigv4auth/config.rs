@@ -1,12 +1,12 @@
 //! The keys of `sigv4auth`: the Collector's, and static credentials and an endpoint of STS for what is not AWS.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::aws::access::{AccountSettings, EndpointSettings, StaticCredentials, account_of_arn};
 use crate::aws::{AccessSettings, Place};
 use crate::config::Section;
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 struct Keys {
     region: String,
@@ -16,7 +16,7 @@ struct Keys {
     credentials: Option<StaticCredentials>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 struct RoleKeys {
     arn: String,

@@ -1,6 +1,6 @@
 //! From a list of `{key, action, ...}` to checked actions.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Action, ContextSource, Keys, Source, Target};
 use crate::components::processors::select::ConfigValue;
@@ -8,7 +8,7 @@ use crate::config::Section;
 use crate::ottl;
 use crate::wire::SetMode;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
     Insert,
@@ -20,7 +20,7 @@ enum Kind {
     Convert,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
     key: String,

@@ -12,7 +12,7 @@ mod tests;
 use std::borrow::Cow;
 
 use regex::Regex;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::config::Section;
@@ -88,7 +88,7 @@ impl Keys {
 }
 
 /// `converted_type`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Target {
     Int,

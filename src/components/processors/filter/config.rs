@@ -1,6 +1,6 @@
 //! The configuration of the filter: from its section to the rules of each signal.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::legacy::{self, MetricSide};
 use super::rules::{ErrorMode, Levels, Rule};
@@ -29,13 +29,13 @@ pub struct Checked {
     pub rules: [Rules; 3],
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
     error_mode: ErrorMode,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 struct TraceLists {
     resource: Vec<String>,
@@ -44,7 +44,7 @@ struct TraceLists {
     spanevent: Vec<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 struct MetricLists {
     resource: Vec<String>,
@@ -53,7 +53,7 @@ struct MetricLists {
     datapoint: Vec<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 struct LogLists {
     resource: Vec<String>,
@@ -62,7 +62,7 @@ struct LogLists {
 }
 
 /// An element of `trace_conditions` and its like.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 struct Group {
     context: Option<String>,

@@ -1,6 +1,6 @@
 //! The older form: `include` and `exclude` of metrics and logs, with keys of their own.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::components::processors::select::{
     AttributeConfig, Attributes, MatchType, Properties, Severity, SeverityConfig, Texts, check_match_type,
@@ -8,13 +8,14 @@ use crate::components::processors::select::{
 use crate::config::Section;
 use crate::wire::{self, WireError};
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 struct MetricConfig {
     match_type: Option<MatchType>,
     metric_names: Vec<String>,
     expressions: Vec<String>,
     resource_attributes: Vec<AttributeConfig>,
+    #[serde(skip_serializing)]
     regexp: Option<serde::de::IgnoredAny>,
 }
 
@@ -60,7 +61,7 @@ impl MetricSide {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 struct LogConfig {
     match_type: Option<MatchType>,

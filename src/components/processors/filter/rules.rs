@@ -1,13 +1,13 @@
 //! OTTL conditions by level, and what an error of one of them does.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::ottl::{Condition, Context, EvalError, Target};
 use crate::pdata::Signal;
 use crate::wire::WireError;
 
 /// What an error of a condition does. (An item whose bytes are malformed is dropped and counted in any mode.)
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ErrorMode {
     /// The condition counts as false; a warning for each batch.

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::component::{
     BoxFuture, BuildContext, BuiltProcessor, ComponentKind, Counter, Deadline, Factory, Outlet, Plan, ProcessorPlan,
@@ -29,7 +29,7 @@ use sampler::Sampler;
 const REFUSAL: &str = "data refused due to high memory usage";
 const MIB: u64 = 1024 * 1024;
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 struct Config {
     check_interval: GoDuration,

@@ -1,7 +1,7 @@
 //! The single matchers: of texts, attributes, libraries and severities. Built once, asked for each item.
 
 use regex::Regex;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::value::ConfigValue;
 use crate::config::Section;
@@ -9,7 +9,7 @@ use crate::ottl::{self, double_text};
 use crate::wire::{self, WireError};
 
 /// How texts are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MatchType {
     Strict,
@@ -58,7 +58,7 @@ impl Texts {
 }
 
 /// `{key, value}` of a configuration.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttributeConfig {
     #[serde(default)]
@@ -159,7 +159,7 @@ fn matches_text(regex: &Regex, value: &wire::Value<'_>) -> bool {
 }
 
 /// `{name, version}` of a configuration.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LibraryConfig {
     #[serde(default)]
@@ -206,7 +206,7 @@ impl Libraries {
 }
 
 /// `{min, match_undefined}` of a configuration.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct SeverityConfig {
     #[serde(default)]

@@ -10,7 +10,7 @@ mod value;
 pub use matcher::{AttributeConfig, Attributes, Libraries, LibraryConfig, MatchType, Severity, SeverityConfig, Texts};
 pub use value::ConfigValue;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::Section;
 use crate::ottl::kind_symbol;
@@ -20,7 +20,7 @@ use crate::wire::{self, WireError};
 /// What the Collector says for the name of a service that has none.
 const NO_SERVICE_NAME: &str = "<nil-service-name>";
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
     match_type: Option<MatchType>,
@@ -38,7 +38,7 @@ struct Config {
 }
 
 /// Accepted for configurations that have it; our matching is linear and keeps no cache.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 struct RegexpCache {
     #[serde(rename = "cacheenabled")]

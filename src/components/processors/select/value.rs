@@ -6,6 +6,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, KeyValueList};
 use prost::Message;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::{Serialize, Serializer};
 
 use crate::wire;
 
@@ -19,6 +20,20 @@ pub enum ConfigValue {
     Double(f64),
     List(Vec<ConfigValue>),
     Map(Vec<(String, ConfigValue)>),
+}
+
+impl Serialize for ConfigValue {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            ConfigValue::Null => serializer.serialize_unit(),
+            ConfigValue::Text(text) => serializer.serialize_str(text),
+            ConfigValue::Bool(value) => serializer.serialize_bool(*value),
+            ConfigValue::Int(value) => serializer.serialize_i64(*value),
+            ConfigValue::Double(value) => serializer.serialize_f64(*value),
+            ConfigValue::List(values) => serializer.collect_seq(values),
+            ConfigValue::Map(entries) => serializer.collect_map(entries.iter().map(|(key, value)| (key, value))),
+        }
+    }
 }
 
 impl ConfigValue {

@@ -10,7 +10,7 @@ mod tests;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::alert::{Alert, Labels, Rule, Sample, Template, Threshold, Transition};
 use crate::component::{
@@ -26,7 +26,7 @@ use crate::wire::{Point, WireError, resources};
 pub struct ThresholdAlertFactory;
 
 /// Where alerts are told besides the log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Output {
     #[default]
@@ -35,7 +35,7 @@ enum Output {
     Terminal,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default)]
 struct Config {
     name: String,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::aws::AccessSettings;
 use crate::aws::cloudwatch::bill::{Api, Mode, Polling, Rhythm};
@@ -18,7 +18,7 @@ const LIMIT: i64 = 100;
 /// Periods that CloudWatch has below a minute.
 const SHORT: &[i64] = &[1, 5, 10, 20, 30];
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 struct Keys {
     region: String,
@@ -27,7 +27,7 @@ struct Keys {
     output: Option<OutputForm>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default)]
 struct MetricKeys {
     collection_interval: GoDuration,
@@ -51,7 +51,7 @@ impl Default for MetricKeys {
 }
 
 /// `metrics.queries[]`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Query {
     pub namespace: String,
@@ -61,7 +61,7 @@ pub struct Query {
 }
 
 /// `metrics.discovery`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Discovery {
     pub filters: Filters,
@@ -82,7 +82,7 @@ impl Default for Discovery {
 }
 
 /// `metrics.discovery.filters`; empty: all.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Filters {
     pub namespace: String,
@@ -248,7 +248,7 @@ fn check_chosen(section: &Section) -> Option<Chosen> {
     Some(Chosen::Queries(read))
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 struct QueryList {
     queries: Vec<Query>,

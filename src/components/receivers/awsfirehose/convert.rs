@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::metrics::v1::{ResourceMetrics, ScopeMetrics};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::envelope::Messages;
 use crate::aws::cloudwatch::{Builder, Resource, StreamPoint, points_of};
@@ -30,7 +30,7 @@ pub enum Form {
 }
 
 /// What becomes of a CloudWatch point.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Convert {
     /// What the poller gives for the same metric: sum, gauge or histogram, by the catalogue.

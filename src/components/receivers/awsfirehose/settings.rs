@@ -1,6 +1,6 @@
 //! The receiver's section of the configuration.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::convert::{Convert, Form};
 use crate::config::Section;
@@ -9,7 +9,7 @@ use crate::net::server::HttpGroup;
 
 const ENDPOINT: &str = "localhost:4433";
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct Keys {
     /// The older name of `encoding`.

@@ -1,6 +1,6 @@
 //! The keys of the `awsxray` receiver, checked.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::aws::access::{OnePlace, StaticCredentials, check_role, warn_without_region};
 use crate::aws::xray::hold::HoldSettings;
@@ -13,7 +13,7 @@ use crate::net::tls::client::ClientTls;
 
 const ENDPOINT: &str = "localhost:2000";
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(default)]
 struct Keys {
     endpoint: String,
@@ -43,7 +43,7 @@ impl Default for Keys {
     }
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Inferred {
     #[default]
@@ -51,7 +51,7 @@ enum Inferred {
     Keep,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Serialize, Default)]
 #[serde(default)]
 struct InProgressKeys {
     timeout: Option<GoDuration>,
@@ -59,14 +59,14 @@ struct InProgressKeys {
     max_held: Option<usize>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Serialize, Default)]
 #[serde(default)]
 struct MetadataKeys {
     mode: MetadataMode,
     max_bytes: Option<ByteSize>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Serialize, Default)]
 #[serde(default)]
 struct ProxyKeys {
     endpoint: Option<String>,

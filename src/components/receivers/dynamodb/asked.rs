@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::hot_keys::HotKeySettings;
 use super::levels::Collection;
@@ -13,7 +13,7 @@ use crate::config::Section;
 use crate::config::types::GoDuration;
 
 /// `hot_keys`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 struct HotKeyKeys {
     enabled: bool,
@@ -63,7 +63,7 @@ pub fn check_hot_keys(section: &Section) -> Option<Option<HotKeySettings>> {
 }
 
 /// One of `item_collections`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 struct CollectionKeys {
     table: String,

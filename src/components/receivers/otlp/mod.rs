@@ -113,6 +113,13 @@ async fn listen(
 ) -> Result<HttpServer, StartError> {
     let mut settings = settings.clone();
     listener.size_windows(&mut settings);
+    // What Kubernetes sets in every pod.
+    if settings.endpoint.is_local() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
+        tracing::warn!(
+            receiver = %context.id, endpoint = %settings.endpoint,
+            "listening on localhost in a pod: other pods cannot connect; use ${{env:MY_POD_IP}} or 0.0.0.0 as host",
+        );
+    }
     if settings.tls.is_none() && !settings.endpoint.is_local() && !listener.is_guarded() {
         tracing::warn!(
             receiver = %context.id,

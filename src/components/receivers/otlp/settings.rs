@@ -1,6 +1,6 @@
 //! The receiver's section of the configuration.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::Section;
 use crate::net::server::{GrpcGroup, HttpGroup};
@@ -9,14 +9,14 @@ use crate::pdata::{Check, Signal, Utf8};
 const GRPC_ENDPOINT: &str = "localhost:4317";
 const HTTP_ENDPOINT: &str = "localhost:4318";
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct Keys {
     check: CheckKey,
     utf8: Utf8Key,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum CheckKey {
     #[default]
@@ -24,7 +24,7 @@ enum CheckKey {
     Full,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Utf8Key {
     #[default]
@@ -32,7 +32,7 @@ enum Utf8Key {
     Reject,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct PathKeys {
     traces_url_path: Option<String>,

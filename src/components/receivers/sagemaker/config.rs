@@ -1,13 +1,13 @@
 //! The configuration of the `sagemaker` receiver: what all CloudWatch receivers share, the kinds of resource, and how
 //! fine points may be.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::fleet::Kind;
 use crate::aws::cloudwatch::config::{Common, Defaults};
 use crate::config::Section;
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default)]
 struct Keys {
     kinds: Vec<Kind>,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::budget::Limits;
 use crate::aws::AccessSettings;
@@ -14,7 +14,7 @@ use crate::config::types::GoDuration;
 /// Days that X-Ray keeps traces.
 const RETENTION_S: u64 = 30 * 86_400;
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default)]
 struct Keys {
     role_arn: String,
@@ -61,7 +61,7 @@ impl Default for Keys {
 /// Defaults of the groups, each with its own keys.
 macro_rules! group {
     ($name:ident { $($key:ident: $type:ty = $default:expr),* $(,)? }) => {
-        #[derive(Clone, Debug, Deserialize)]
+        #[derive(Clone, Debug, Deserialize, Serialize)]
         #[serde(default)]
         struct $name { $($key: $type),* }
 
@@ -171,13 +171,6 @@ fn seconds(duration: GoDuration) -> u64 {
     duration.0.as_secs()
 }
 
-fn group<T: serde::de::DeserializeOwned + Default>(section: &Section, key: &str) -> Option<T> {
-    match section.take(key) {
-        Some(group) => group.read::<T>(),
-        None => Some(T::default()),
-    }
-}
-
 /// Reads and checks. Problems are reported to the section.
 pub fn check(section: &Section) -> Option<Config> {
     let mut access = AccessSettings::read(section)?;
@@ -235,14 +228,14 @@ pub fn check(section: &Section) -> Option<Config> {
             Processed::Off
         }
     };
-    let sweep: SweepKeys = group(section, "sweep")?;
-    let rate: RateKeys = group(section, "rate")?;
-    let budget: BudgetKeys = group(section, "budget")?;
-    let open: OpenKeys = group(section, "in_progress")?;
-    let state: StateKeys = group(section, "state")?;
-    let metadata: MetadataKeys = group(section, "metadata")?;
-    let graph: GraphKeys = group(section, "service_graph")?;
-    let rules: RulesKeys = group(section, "sampling_rules")?;
+    let sweep: SweepKeys = section.read_group("sweep")?;
+    let rate: RateKeys = section.read_group("rate")?;
+    let budget: BudgetKeys = section.read_group("budget")?;
+    let open: OpenKeys = section.read_group("in_progress")?;
+    let state: StateKeys = section.read_group("state")?;
+    let metadata: MetadataKeys = section.read_group("metadata")?;
+    let graph: GraphKeys = section.read_group("service_graph")?;
+    let rules: RulesKeys = section.read_group("sampling_rules")?;
     check_ranges(section, &keys, &sweep, &rate, &graph, &rules);
     if state.path.is_empty() || state.path.contains("..") || state.path.starts_with('/') {
         section.error_at("state::path", "must be a name below the state directory");
