@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::Section;
 use crate::config::types::{ByteSize, GoDuration, HeaderMap, Secret};
 
-#[derive(Deserialize, Debug, PartialEq, Default)]
+#[derive(Deserialize, Debug, PartialEq, Default, serde::Serialize)]
 #[serde(default)]
 struct Client {
     endpoint: String,
@@ -18,7 +18,7 @@ struct Client {
     tls: Option<Tls>,
 }
 
-#[derive(Deserialize, Serialize, Debug, PartialEq, Default)]
+#[derive(Deserialize, Debug, PartialEq, Default, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Mode {
     #[default]
@@ -26,7 +26,7 @@ enum Mode {
     Export,
 }
 
-#[derive(Deserialize, Debug, PartialEq, Default)]
+#[derive(Deserialize, Debug, PartialEq, Default, serde::Serialize)]
 #[serde(default, deny_unknown_fields)]
 struct Tls {
     ca_file: String,
@@ -34,7 +34,7 @@ struct Tls {
     ciphers: Vec<String>,
 }
 
-#[derive(Deserialize, Debug, PartialEq)]
+#[derive(Deserialize, Debug, PartialEq, serde::Serialize)]
 #[serde(default)]
 struct Queue {
     queue_size: ByteSize,
@@ -109,7 +109,7 @@ fn null_and_empty_sections_mean_defaults() {
 
 #[test]
 fn scalars_are_taken_in_the_collectors_ways() {
-    #[derive(Deserialize, Default)]
+    #[derive(Deserialize, Default, serde::Serialize)]
     #[serde(default)]
     struct All {
         text: String,
@@ -217,7 +217,7 @@ fn headers_are_a_map_or_a_list_and_never_shown() {
 
 #[test]
 fn a_missing_required_key_is_said_once_and_not_when_its_value_was_bad() {
-    #[derive(Deserialize)]
+    #[derive(Deserialize, serde::Serialize)]
     struct Strict {
         #[allow(dead_code)] // Only read.
         path: u32,

@@ -69,7 +69,7 @@ impl crate::component::ExtensionPlan for FakePlan {
     }
 }
 
-#[derive(serde::Deserialize, Default)]
+#[derive(serde::Deserialize, Default, serde::Serialize)]
 #[serde(default)]
 struct FakeConfig {
     #[allow(dead_code)] // Only read.

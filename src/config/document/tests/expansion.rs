@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Document, environment};
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, serde::Serialize)]
 #[serde(default)]
 struct AsText {
     v: Option<String>,
@@ -185,7 +185,7 @@ fn keys_are_never_expanded() {
 
 #[test]
 fn errors_name_the_variable() {
-    #[derive(Deserialize, Default)]
+    #[derive(Deserialize, Default, serde::Serialize)]
     #[serde(default)]
     struct Number {
         v: u16,
@@ -200,7 +200,7 @@ fn errors_name_the_variable() {
 
 #[test]
 fn an_unset_variable_leaves_a_number_at_its_default() {
-    #[derive(Deserialize)]
+    #[derive(Deserialize, serde::Serialize)]
     #[serde(default)]
     struct Number {
         v: u16,

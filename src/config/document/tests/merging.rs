@@ -168,7 +168,7 @@ fn a_document_is_a_map_in_yaml() {
 #[test]
 fn a_later_value_is_blamed_at_its_own_place() {
     let document = load(&["yaml:{a: {b: 1}}"], &["a.b=x"]).unwrap();
-    #[derive(serde::Deserialize, Default)]
+    #[derive(serde::Deserialize, Default, serde::Serialize)]
     #[serde(default)]
     struct A {
         #[allow(dead_code)] // Only read.
