@@ -8,7 +8,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use self::parameters::{Filter, Parameter};
 use crate::config::Section;
@@ -67,7 +67,7 @@ pub struct PackText {
 }
 
 /// `any`: throttled requests within five minutes. `sustained`: in each of five minutes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum ThrottleMode {
     #[default]
@@ -75,21 +75,21 @@ enum ThrottleMode {
     Sustained,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Step {
     after: String,
     to: String,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 struct Common {
     contact: String,
     escalation: Option<Vec<Step>>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 struct OfDynamoDb {
     throttle_mode: ThrottleMode,

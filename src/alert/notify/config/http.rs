@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::component::ComponentId;
 use crate::config::Section;
@@ -27,7 +27,7 @@ pub struct HttpTarget {
     pub timeout: Duration,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct Keys {
     headers: HeaderKeys,
@@ -35,28 +35,28 @@ struct Keys {
     proxy_url: Secret,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct AuthKeys {
     authenticator: String,
 }
 
 /// Alertmanager's `http_config`, as far as it is known here.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct HttpConfigKeys {
     proxy_url: Secret,
     follow_redirects: Option<bool>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct AuthorizationKeys {
     r#type: String,
     credentials: Secret,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct BasicKeys {
     username: String,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::Section;
 
@@ -23,7 +23,7 @@ pub struct TimeInterval {
     zone: TimeZone,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct Keys {
     weekdays: Vec<String>,
@@ -33,14 +33,14 @@ struct Keys {
     location: String,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct TimeKeys {
     start_time: String,
     end_time: String,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct NamedKeys {
     name: String,

@@ -23,7 +23,7 @@ pub use silence::{Silence, SilenceRequest};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use self::route::Known;
 use super::template::Templates;
@@ -43,7 +43,7 @@ pub struct Settings {
 }
 
 /// `links`: where the links of a notification lead.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Links {
     /// Our admin API as the readers of a notification reach it; without it there are no links to it.

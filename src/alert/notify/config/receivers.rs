@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::template::{Templates, Text};
 use super::http::HttpTarget;
@@ -172,14 +172,14 @@ const NOT_BUILT: [&str; 9] = [
     "wechat_configs",
 ];
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct Keys {
     name: String,
     fallback: String,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct OutKeys {
     send_resolved: Option<bool>,
@@ -254,7 +254,7 @@ fn read_outs(section: &Section, receiver: &str, templates: &Templates) -> Vec<Ou
     outs
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct WebhookKeys {
     url: Secret,
@@ -276,7 +276,7 @@ fn read_webhook(section: &Section) -> Option<Target> {
     })))
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct AlertmanagerKeys {
     urls: Vec<String>,
@@ -298,7 +298,7 @@ fn read_alertmanagers(section: &Section) -> Vec<Target> {
     targets
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(default)]
 struct SlackKeys {
     api_url: Secret,
@@ -359,7 +359,7 @@ fn read_slack(section: &Section, templates: &Templates) -> Option<Target> {
     })))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(default)]
 struct PagerDutyKeys {
     routing_key: Secret,
@@ -424,7 +424,7 @@ fn read_pagerduty(section: &Section, templates: &Templates) -> Option<Target> {
     })))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(default)]
 struct SnsKeys {
     topic_arn: String,
@@ -450,7 +450,7 @@ impl Default for SnsKeys {
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct SigV4Keys {
     region: String,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::super::Labels;
 use super::duration;
@@ -40,7 +40,7 @@ pub enum Grouping {
     By(Vec<String>),
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct Keys {
     receiver: String,
@@ -264,7 +264,7 @@ pub struct InhibitRule {
     equal: Vec<String>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct InhibitKeys {
     equal: Vec<String>,
