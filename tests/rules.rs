@@ -5,6 +5,7 @@
 //! left; a window that is a millisecond shorter holds the same points as one that is open there.
 
 #![allow(clippy::unwrap_used)] // All of it is test code; helpers may fail a test too.
+#![allow(clippy::print_stderr)] // What is skipped is said aloud.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Anomaly, Classify, Datapoints, Direction, Extra, Missing, PromDuration, Recover, SEVERITIES};
 use crate::alert::promql::Expression;
@@ -42,7 +42,7 @@ pub(super) fn read_document(root: &Section, block: &mut Block) {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(default)]
 struct Head {
     version: u32,
@@ -125,7 +125,7 @@ impl Block {
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct Layer {
     resolution_steps: Option<Vec<String>>,
@@ -142,14 +142,14 @@ struct Layer {
     min_state: Option<PromDuration>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Step {
     after: PromDuration,
     to: String,
 }
 
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct PointsText {
     m: u32,
@@ -157,7 +157,7 @@ struct PointsText {
     period: PromDuration,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(default)]
 struct AnomalyText {
     k: f64,
@@ -175,7 +175,7 @@ impl Default for AnomalyText {
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct RecoverText {
     expr: String,
@@ -266,7 +266,7 @@ fn datapoints(section: &Section, key: &str, text: &PointsText) -> Option<Datapoi
     })
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct MissingText {
     hold: Option<PromDuration>,

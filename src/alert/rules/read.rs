@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::block::{self, Block};
 use super::{Group, PromDuration, Rule, RuleFile, SEVERITIES};
@@ -40,7 +40,7 @@ impl Reading {
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct GroupHead {
     name: String,
@@ -49,7 +49,7 @@ struct GroupHead {
     query_offset: Option<PromDuration>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct RuleHead {
     alert: String,

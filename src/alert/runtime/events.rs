@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::alert::engine::{Engine, SourceKind};
 use crate::alert::intake::{Intake, names, text_of};
@@ -26,7 +26,7 @@ pub struct EventRule {
     labels: Vec<String>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct Config {
     context: String,

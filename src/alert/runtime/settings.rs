@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::engine::EngineSettings;
 use super::super::rules::lint::{Weight, lint_rule};
@@ -25,7 +25,7 @@ pub struct Settings {
     pub fingerprint: u64,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default)]
 struct Config {
     rule_files: Vec<String>,
@@ -51,7 +51,7 @@ impl Default for Config {
     }
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 struct LimitsText {
     store_bytes: ByteSize,

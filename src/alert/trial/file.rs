@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::series::{self, Written};
 use crate::alert::promql::Expression;
@@ -87,7 +87,7 @@ pub struct Expected {
     pub labels: Labels,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(default)]
 struct Head {
     rule_files: Vec<String>,
@@ -107,7 +107,7 @@ impl Default for Head {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(default)]
 struct TestHead {
     interval: PromDuration,
@@ -127,7 +127,7 @@ impl Default for TestHead {
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct CaseHead {
     eval_time: PromDuration,
@@ -184,7 +184,7 @@ fn read_test(section: &Section, name: &str) -> Test {
         .map(|list| list.elements())
         .unwrap_or_default()
     {
-        #[derive(Default, Deserialize)]
+        #[derive(Default, Deserialize, Serialize)]
         #[serde(default)]
         struct Input {
             series: String,
@@ -239,7 +239,7 @@ fn read_test(section: &Section, name: &str) -> Test {
 }
 
 fn read_expr(case: &Section, name: &str) -> Option<ExprCase> {
-    #[derive(Default, Deserialize)]
+    #[derive(Default, Deserialize, Serialize)]
     #[serde(default)]
     struct Sample {
         labels: String,
@@ -287,14 +287,14 @@ fn texts(section: &Section, key: &str) -> Labels {
     labels
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct ExtendedHead {
     period: Option<PromDuration>,
     restarts: Vec<PromDuration>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct Times {
     from: PromDuration,

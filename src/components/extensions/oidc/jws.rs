@@ -8,7 +8,7 @@ use aws_lc_rs::signature::{
 };
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Signatures with public keys. `none` is no algorithm here, and HS256 and its like would take a public key for a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -24,7 +24,7 @@ pub enum Algorithm {
     EdDSA,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 struct Head {
     alg: String,
     kid: Option<String>,
