@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Buf;
-use http::{Request, Response};
+use http::{Method, Request, Response, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -211,6 +211,8 @@ where
         self.activity.open.fetch_add(1, Ordering::Relaxed);
         self.activity.begun.fetch_add(1, Ordering::Relaxed);
         Open {
+            // Of HTTP/1 hyper knows it.
+            without_body: request.method() == Method::HEAD && request.version() == Version::HTTP_2,
             answer: (self.place.shared.handler)(request, Arc::clone(&self.peer)),
             _open: OpenRequest(Arc::clone(&self.activity)),
         }
@@ -234,6 +236,8 @@ pin_project! {
     struct Answering<B> {
         #[pin]
         body: B,
+        // The request was HEAD: the answer's head says what a body would be (RFC 9110 section 9.3.2).
+        is_hidden: bool,
         waits: Waits,
     }
 }
@@ -281,13 +285,16 @@ impl<B: Body> Body for Answering<B> {
     ) -> Poll<Option<Result<http_body::Frame<B::Data>, B::Error>>> {
         let this = self.project();
         this.waits.activity.answered.fetch_add(1, Ordering::Relaxed);
+        if *this.is_hidden {
+            return Poll::Ready(None);
+        }
         let frame = this.body.poll_frame(context);
         this.waits.set(frame.is_ready());
         frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.is_hidden || self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> http_body::SizeHint {
@@ -300,6 +307,7 @@ pin_project! {
     struct Open<Fut> {
         #[pin]
         answer: Fut,
+        without_body: bool,
         _open: OpenRequest,
     }
 }
@@ -310,9 +318,11 @@ impl<Fut: Future<Output = Response<B>>, B> Future for Open<Fut> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let activity = &this._open.0;
+        let is_hidden = *this.without_body;
         this.answer.poll(context).map(|answer| {
             Ok(answer.map(|body| Answering {
                 body,
+                is_hidden,
                 waits: Waits::new(Arc::clone(activity)),
             }))
         })

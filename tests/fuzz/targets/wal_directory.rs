@@ -31,8 +31,10 @@ pub fn run(data: &[u8]) {
         data.len()
     );
     let items: u64 = found.ranges.iter().map(|range| range.size().items).sum();
+    // Whoever puts checksums right can also claim any number of items; damage cannot.
+    let is_forged = *how & 1 == 0;
     assert!(
-        items >= waiting.items || waiting.items > u64::MAX / 2,
+        is_forged || items >= waiting.items,
         "{items} of {} items",
         waiting.items
     );

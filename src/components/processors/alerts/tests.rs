@@ -16,7 +16,7 @@ fn what_is_not_built_or_not_there_is_refused_in_place() {
     assert!(problems("backfill: {max: 1h}\n").contains("not built"));
     assert_eq!(problems("{}\n"), "", "the rules of the agent itself are always there");
     assert!(
-        problems("route: {receiver: a}\n").contains("1:18"),
+        problems("route: {receiver: a}\n").contains("1:19"),
         "{}",
         problems("route: {receiver: a}\n")
     );
