@@ -270,6 +270,7 @@ fn find_end(
         seen.push((segment, offset));
     }
     let is_short = end.map_or(0, |end: Totals| end.records) < promised;
+    let last_seen = seen.last().map(|(segment, _)| segment.number);
     for (segment, offset) in seen {
         // What was torn by a crash was promised to nobody; what was promised and is not there is damage.
         segment.damaged |= is_short && offset < segment.readable;
@@ -283,7 +284,30 @@ fn find_end(
         }
         segment.readable = offset;
     }
+    // A copy of an older segment behind the others, or one whose head is gone, says nothing about where the log ends. A
+    // number that is used twice would hide a record, so then all of them are asked.
+    if last_seen.is_some_and(|last| !is_last(list, last)) {
+        torn.clear();
+        for segment in list.iter() {
+            let path = dir.join(&segment.name);
+            let found = reader::find_ending(fs, &path, segment.nonce, segment.first, segment.readable, step_over)?;
+            let found = found.map(|ending| ending.end);
+            if found.map(|found| found.records) > end.map(|end| end.records) {
+                end = found;
+            }
+        }
+    }
     Ok((end, torn))
+}
+
+/// Whether the heads of all segments say that what is in segment `last` comes behind what is in those before it.
+fn is_last(list: &VecDeque<Segment>, last: u64) -> bool {
+    let first_of = |segment: &Segment| segment.first.map(|first| first.records);
+    let Some(first) = list.iter().find(|segment| segment.number == last).and_then(first_of) else {
+        return false;
+    };
+    let mut before = list.iter().filter(|segment| segment.number < last);
+    before.all(|segment| first_of(segment).is_some_and(|number| number <= first))
 }
 
 /// Without a cursor everything that is there is to be sent.
