@@ -2,7 +2,7 @@
 //! metric never has, alerts that nobody could act on.
 
 use super::{AwsMetric, Rule, RuleFile, aws_metric};
-use crate::alert::promql::ast::{Aggregate, Aggregation, Expr, Function, Grouping, MatcherKind, Operator, Selector};
+use crate::alert::promql::ast::{Aggregate, Aggregation, Expr, Function, Operator, Selector};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,7 +196,8 @@ mod of_aws {
     use std::collections::HashMap;
     use std::sync::OnceLock;
 
-    use super::{Aggregate, AwsMetric, Findings, Grouping, MatcherKind, Selector, Weight, aws_metric};
+    use super::{Aggregate, AwsMetric, Findings, Selector, Weight, aws_metric};
+    use crate::alert::promql::ast::{Grouping, MatcherKind};
     use crate::alert::rules::metrics::base_name;
     use crate::aws::catalogue::{Metric, catalogue};
     use crate::aws::cloudwatch::lint::{Query, lint};
