@@ -201,6 +201,14 @@ fn take_file(section: &Section, text: &RuleText, groups: &mut Vec<Group>) {
         }
         return;
     }
+    let rules = || reading.file.groups.iter().flat_map(|group| &group.rules);
+    if rules().any(|rule| rule.extra.classify.is_some()) {
+        let message = format!(
+            "{}: `classify` is not built yet: alerts carry neither cause nor pattern",
+            text.name
+        );
+        section.warn_at(&text.key, message);
+    }
     for mut group in reading.file.groups {
         group.rules.retain(|rule| {
             let is_built = rule.extra.anomaly.is_none();
