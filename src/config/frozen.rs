@@ -60,6 +60,8 @@ struct State {
     seen: HashSet<(NodeId, String)>,
     /// Settings that nobody wrote, with the value that holds for them, by the map they would stand in.
     unwritten: HashMap<NodeId, serde_json::Map<String, serde_json::Value>>,
+    /// Hashes of what was read besides the text itself.
+    beside: HashMap<NodeId, u64>,
 }
 
 impl Frozen {
@@ -247,6 +249,18 @@ impl Frozen {
 
     pub fn mark_consumed(&self, node: NodeId) {
         self.state().consumed.insert(node);
+    }
+
+    /// Something that is no part of the text belongs to what stands here.
+    pub fn note_beside(&self, node: NodeId, hash: u64) {
+        let mut state = self.state();
+        let noted = state.beside.entry(node).or_default();
+        *noted = noted.rotate_left(5) ^ hash;
+    }
+
+    /// All that was noted for this node.
+    pub fn beside(&self, node: NodeId) -> u64 {
+        self.state().beside.get(&node).copied().unwrap_or_default()
     }
 
     pub fn mark_failed(&self, node: NodeId) {

@@ -118,10 +118,9 @@ impl Settings {
         if limits.series == 0 || limits.store_bytes.0 < 64 << 10 {
             section.error_at("limits", "at least one series and 64KiB");
         }
-        let mut fingerprint = section.fingerprint();
         let mut groups = Vec::new();
         for text in texts(section, &config) {
-            fingerprint = fingerprint.rotate_left(5) ^ xxhash_rust::xxh3::xxh3_64(text.content.as_bytes());
+            section.depends_on(text.content.as_bytes());
             take_file(section, &text, &mut groups);
         }
         let events = section
@@ -144,7 +143,7 @@ impl Settings {
             resource_labels: config.resource_labels,
             events,
             notify: notify::Settings::read(section),
-            fingerprint,
+            fingerprint: section.fingerprint(),
         })
     }
 }

@@ -340,7 +340,13 @@ impl Section {
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.frozen.hash(self.node, &mut hasher);
+        hasher.write_u64(self.frozen.beside(self.node));
         hasher.finish()
+    }
+
+    /// A file that the section names was read, and this is its content: when that changes a reload builds anew.
+    pub fn depends_on(&self, content: &[u8]) {
+        self.frozen.note_beside(self.node, xxhash_rust::xxh3::xxh3_64(content));
     }
 }
 

@@ -37,3 +37,18 @@ fn a_broken_rule_file_is_told_with_its_own_place() {
         "{problems}"
     );
 }
+
+#[test]
+fn a_changed_rule_file_is_a_changed_section() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rules.yaml");
+    let fingerprint = |limit: u32| {
+        let rule = format!("{{alert: A, expr: 'x > {limit}', labels: {{severity: info}}}}");
+        std::fs::write(&path, format!("groups:\n- name: g\n  rules:\n  - {rule}\n")).unwrap();
+        let section = Section::from_yaml(&format!("rule_files: ['{}']\n", path.display()));
+        AlertsFactory.check(&section).unwrap();
+        section.fingerprint()
+    };
+    assert_eq!(fingerprint(1), fingerprint(1));
+    assert_ne!(fingerprint(1), fingerprint(2));
+}
