@@ -60,6 +60,7 @@ fn printed(text: &str) -> String {
         ..Inputs::default()
     };
     let document = Document::load(&inputs, &|_: &str| None).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+    document.print_defaults();
     if let Err(problems) = checked::check(&document, REGISTRY) {
         panic!("{problems}\n{text}");
     }

@@ -8,6 +8,7 @@
 pub mod engine;
 #[cfg(feature = "aws")]
 pub mod export;
+mod files;
 pub mod intake;
 pub mod notify;
 pub mod packs;

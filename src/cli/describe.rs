@@ -76,7 +76,8 @@ pub(super) fn print_config(
             return ExitCode::FAILURE;
         }
     };
-    // Checking tells which values are secret.
+    // Checking tells which values are secret, and what the defaults are.
+    document.print_defaults();
     let problems = match checked::check(&document, registry) {
         Ok(checked) => checked.warnings,
         Err(problems) => problems,

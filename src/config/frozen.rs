@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{Hash, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::problem::{Problem, Severity};
@@ -42,6 +43,8 @@ pub(crate) struct Frozen {
     slots: Vec<Slot>,
     pub sources: Arc<Sources>,
     state: Mutex<State>,
+    /// Somebody will ask for the settings that nobody wrote.
+    keeps_unwritten: AtomicBool,
 }
 
 #[derive(Default)]
@@ -72,11 +75,22 @@ impl Frozen {
             slots,
             sources,
             state: Mutex::new(State::default()),
+            keeps_unwritten: AtomicBool::new(false),
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on [`Frozen::settle`] is called.
+    pub fn keep_unwritten(&self) {
+        self.keeps_unwritten.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is worth calling [`Frozen::settle`].
+    pub fn keeps_unwritten(&self) -> bool {
+        self.keeps_unwritten.load(Ordering::Relaxed)
     }
 
     /// Takes note of what a reader made of a value: the settings in it that are not written.

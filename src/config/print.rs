@@ -28,6 +28,11 @@ const SECRET_KEYS: [&str; 14] = [
 ];
 
 impl Document {
+    /// Before the components are checked: what holds for the settings that nobody wrote will be printed too.
+    pub fn print_defaults(&self) {
+        self.root().frozen.keep_unwritten();
+    }
+
     /// As YAML.
     pub fn to_yaml(&self) -> String {
         let mut text = String::new();

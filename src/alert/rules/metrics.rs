@@ -134,6 +134,19 @@ pub fn default_missing(name: &str) -> Option<Missing> {
     })
 }
 
+/// Labels as the store takes them, and the name of the metric among them.
+pub fn texts_and_name(labels: &[(String, String)]) -> (Vec<(&str, &str)>, &str) {
+    let texts: Vec<(&str, &str)> = labels
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    let name = texts
+        .iter()
+        .find(|(name, _)| *name == "__name__")
+        .map_or("", |(_, value)| *value);
+    (texts, name)
+}
+
 /// What stands in place of missing points of a metric.
 pub fn default_fill(name: &str) -> Fill {
     default_missing(name).map_or(Fill::None, Missing::fill)

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Runtime;
 use crate::alert::engine::{Engine, Restored, SourceKind};
-use crate::alert::rules::metrics::default_fill;
+use crate::alert::rules::metrics::{default_fill, texts_and_name};
 use crate::alert::store::{Origin, Point, SeriesId};
 use crate::component::{StateChange, StateError, with_state};
 
@@ -226,15 +226,7 @@ fn load_samples(bytes: &[u8], now: i64, engine: &mut Engine) {
                 cloudwatch: kept.k.starts_with("cloudwatch"),
             }
         };
-        let texts: Vec<(&str, &str)> = kept
-            .l
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
-        let name = texts
-            .iter()
-            .find(|(name, _)| *name == "__name__")
-            .map_or("", |(_, value)| *value);
+        let (texts, name) = texts_and_name(&kept.l);
         let origin = Origin {
             period: kept.d,
             source: engine.source(&kept.k, kind),

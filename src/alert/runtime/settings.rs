@@ -1,14 +1,12 @@
 //! The section of `alerts`.
 
-use std::path::{Path, PathBuf};
-
 use serde::{Deserialize, Serialize};
 
 use super::super::engine::EngineSettings;
 use super::super::rules::lint::{Weight, lint_rule};
 use super::super::rules::{Group, PromDuration, read};
 use super::super::store::StoreLimits;
-use super::super::{notify, packs};
+use super::super::{files, notify, packs};
 use super::events::EventRule;
 use crate::config::types::ByteSize;
 use crate::config::{ProcessEnvironment, Section};
@@ -167,7 +165,7 @@ fn texts(section: &Section, config: &Config) -> Vec<RuleText> {
     let mut texts: Vec<RuleText> = packs.collect();
     for (position, pattern) in config.rule_files.iter().enumerate() {
         let key = format!("rule_files::{position}");
-        let paths = match files(pattern) {
+        let paths = match files::matching(pattern) {
             Ok(paths) if paths.is_empty() => {
                 section.error_at(&key, format!("{pattern:?}: no file is called so"));
                 continue;
@@ -239,61 +237,5 @@ fn take_file(section: &Section, text: &RuleText, groups: &mut Vec<Group>) {
             );
         }
         groups.push(group);
-    }
-}
-
-/// The files of a pattern with `*` in its last part, in order.
-fn files(pattern: &str) -> std::io::Result<Vec<PathBuf>> {
-    let path = Path::new(pattern);
-    let last = path
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    if !last.contains('*') {
-        return Ok(vec![path.to_path_buf()]);
-    }
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        if fits(&last, &entry.file_name().to_string_lossy()) {
-            found.push(entry.path());
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-/// `*` stands for any text.
-fn fits(pattern: &str, name: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = name.strip_prefix(first) else {
-        return false;
-    };
-    let mut parts: Vec<&str> = parts.collect();
-    let Some(last) = parts.pop() else {
-        return rest.is_empty();
-    };
-    for part in parts {
-        match rest.find(part) {
-            Some(found) => rest = &rest[found + part.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_star_stands_for_any_text() {
-        assert!(fits("*.yaml", "a.yaml") && fits("a*b*c", "axxbyyc") && fits("a", "a"));
-        assert!(!fits("*.yaml", "a.yml") && !fits("a*b", "ac") && !fits("a", "ab"));
     }
 }

@@ -6,7 +6,7 @@ use super::file::{AlertCase, Expected, ExpectedAlert, Test, TestFile};
 use crate::alert::Told;
 use crate::alert::engine::{Engine, EngineSettings, SourceKind};
 use crate::alert::promql::Evaluation;
-use crate::alert::rules::metrics::default_fill;
+use crate::alert::rules::metrics::{default_fill, texts_and_name};
 use crate::alert::rules::{Group, Rule};
 use crate::alert::store::{Fill, Origin, Point, SeriesId};
 use std::sync::Arc;
@@ -173,14 +173,7 @@ impl<'a> Trial<'a> {
 
     fn series(&mut self, position: usize) -> Option<SeriesId> {
         let labels = &self.test.series.get(position)?.labels;
-        let texts: Vec<(&str, &str)> = labels
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
-        let name = texts
-            .iter()
-            .find(|(name, _)| *name == "__name__")
-            .map_or("", |(_, value)| *value);
+        let (texts, name) = texts_and_name(labels);
         let period = self.test.extended.period;
         let origin = Origin {
             period: period.and_then(|period| u32::try_from(period).ok()).unwrap_or(0),

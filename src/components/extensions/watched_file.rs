@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
+use crate::config::types::Secret;
+
 /// How often the file is looked at, at most: at the first use after it.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Longer files are no settings.
@@ -89,10 +91,36 @@ fn hash(text: &str) -> u64 {
 }
 
 /// The first line that is not empty, for files with one secret.
-pub fn one_line(text: &str) -> Result<crate::config::types::Secret, String> {
+fn one_line(text: &str) -> Result<Secret, String> {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty());
-    line.map(crate::config::types::Secret::new)
-        .ok_or_else(|| "the file is empty".to_owned())
+    line.map(Secret::new).ok_or_else(|| "the file is empty".to_owned())
+}
+
+/// A secret that stands in the configuration, or in a file that it names.
+pub enum Part {
+    Fixed(Secret),
+    File(WatchedFile<Secret>),
+}
+
+impl Part {
+    /// From the file where one is named, else the text.
+    ///
+    /// # Errors
+    /// When the file cannot be read or used.
+    pub fn open(text: Secret, file: &str) -> Result<Self, String> {
+        match file {
+            "" => Ok(Part::Fixed(text)),
+            path => Ok(Part::File(WatchedFile::open(path.as_ref(), one_line)?)),
+        }
+    }
+
+    /// The secret as it is now.
+    pub fn get(&self) -> Secret {
+        match self {
+            Part::Fixed(text) => text.clone(),
+            Part::File(file) => (*file.get()).clone(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -52,7 +52,9 @@ impl Section {
     /// Says what holds for `key` where it is not written, for `print-config`: where the type that is read has no value
     /// for it, or a whole group is absent. What is written, and what was said before about a single setting, stays.
     pub fn settle(&self, key: &str, value: impl Serialize) {
-        if let Ok(value) = serde_json::to_value(value) {
+        if self.frozen.keeps_unwritten()
+            && let Ok(value) = serde_json::to_value(value)
+        {
             let settings = serde_json::Map::from_iter([(key.to_owned(), value)]);
             self.frozen.settle(self.node, settings.into());
         }
@@ -60,7 +62,9 @@ impl Section {
 
     /// Likewise for all fields of a struct.
     pub fn settle_all(&self, values: &impl Serialize) {
-        if let Ok(values) = serde_json::to_value(values) {
+        if self.frozen.keeps_unwritten()
+            && let Ok(values) = serde_json::to_value(values)
+        {
             self.frozen.settle(self.node, values);
         }
     }

@@ -6,6 +6,7 @@ mod telemetry;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -56,6 +57,15 @@ pub enum MemoryLimit {
     /// Of the cgroup's limit, else of the machine's memory; above 0, at most 100.
     Percent(f64),
     Bytes(u64),
+}
+
+impl fmt::Display for MemoryLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Percent(percent) => write!(f, "{percent}%"),
+            Self::Bytes(bytes) => bytes.fmt(f),
+        }
+    }
 }
 
 /// `service::shutdown`.
@@ -149,31 +159,10 @@ impl ServiceConfig {
             section.error_at("admin::token", "is empty: leave it out, or give one");
         }
         section.settle_all(&json!({
-            "memory": {"limit": "80%", "admission_wait": GoDuration(defaults.memory.admission_wait)},
-            "shutdown": {"delay": "0s", "grace": GoDuration(defaults.shutdown.grace)},
+            "memory": {"limit": defaults.memory.limit.to_string(), "admission_wait": GoDuration(defaults.memory.admission_wait)},
+            "shutdown": {"delay": GoDuration(defaults.shutdown.delay), "grace": GoDuration(defaults.shutdown.grace)},
             "admin": {"endpoint": defaults.admin.endpoint},
-            "telemetry": {
-                "logs": {
-                    "level": "info",
-                    "encoding": "console",
-                    "development": false,
-                    "disable_caller": false,
-                    "disable_stacktrace": false,
-                    "disable_zap_resource": false,
-                    "initial_fields": {},
-                    "sampling": {"enabled": true, "tick": "10s", "initial": 10, "thereafter": 100},
-                },
-                "metrics": {
-                    "level": "normal",
-                    "readers": [{"pull": {"exporter": {"prometheus": {
-                        "host": "localhost",
-                        "port": 8888,
-                        "without_scope_info": true,
-                        "without_type_suffix": true,
-                        "without_units": true,
-                    }}}}],
-                },
-            },
+            "telemetry": telemetry::shown_defaults(),
         }));
         let admin = match raw.admin.endpoint {
             Some(endpoint) => {

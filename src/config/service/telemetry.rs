@@ -224,6 +224,19 @@ struct RawLogs {
     disable_zap_resource: bool,
 }
 
+/// What holds where `telemetry` is absent, for `print-config`.
+pub(super) fn shown_defaults() -> serde_json::Value {
+    let logs = RawLogs {
+        level: Some("info".to_owned()),
+        ..RawLogs::default()
+    };
+    let reader = PrometheusReader::default();
+    serde_json::json!({
+        "logs": logs,
+        "metrics": {"level": "normal", "readers": [{"pull": {"exporter": {"prometheus": reader}}}]},
+    })
+}
+
 impl LogsConfig {
     fn read(section: &Section) -> Self {
         if section

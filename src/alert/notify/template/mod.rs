@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::parse::Node;
+use crate::alert::files;
 use crate::config::Section;
 
 /// Bytes of a text, of a file of definitions, and of a result.
@@ -84,13 +85,14 @@ impl Templates {
         let mut files = 0;
         for one in section.take("templates").iter().flat_map(Section::elements) {
             let Some(pattern) = one.read::<String>() else { continue };
-            let found = match files_of(&pattern) {
+            let mut found = match files::matching(&pattern) {
                 Ok(found) => found,
-                Err(reason) => {
-                    one.error(reason);
+                Err(error) => {
+                    one.error(format!("{}: {error}", files::folder_of(&pattern).display()));
                     continue;
                 }
             };
+            found.retain(|path| path.as_path() == Path::new(&pattern) || path.is_file());
             files += found.len();
             if files > MOST_FILES {
                 one.error(format!("more than {MOST_FILES} files of templates"));
@@ -160,46 +162,4 @@ impl Templates {
     pub fn render(&self, text: &Text, data: &Value, escape: Escape) -> Result<String, TemplateError> {
         eval::render(self, &text.0, data, escape, SLOWEST)
     }
-}
-
-/// The files of a pattern, sorted. A name without `*` must be there.
-fn files_of(pattern: &str) -> Result<Vec<std::path::PathBuf>, String> {
-    let path = Path::new(pattern);
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    if !name.contains('*') {
-        return Ok(vec![path.to_owned()]);
-    }
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let entries = std::fs::read_dir(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
-    let mut found = Vec::new();
-    for entry in entries.flatten() {
-        let file = entry.file_name();
-        let is_meant = file.to_str().is_some_and(|file| fits(name, file));
-        if is_meant && entry.path().is_file() {
-            found.push(entry.path());
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-/// Whether a name fits a pattern in which `*` is anything.
-fn fits(pattern: &str, name: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = name.strip_prefix(first) else {
-        return false;
-    };
-    let mut parts: Vec<&str> = parts.collect();
-    let last = parts.pop().unwrap_or_default();
-    for part in parts {
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
 }

@@ -17,6 +17,11 @@ use crate::net::codec::compress::{Compression, Compressor};
 use crate::net::tls::client::ClientTls;
 use crate::pdata::Signal;
 
+const MAX_IDLE: usize = 100;
+const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+/// Go's default.
+const PING_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// Keys of the Collector's HTTP client that are not built.
 const NOT_BUILT: [&str; 2] = ["middlewares", "cookies"];
 
@@ -131,10 +136,10 @@ impl Config {
         section.settle_all(&json!({
             "encoding": "proto",
             "compression": "gzip",
-            "max_idle_conns": 100,
-            "idle_conn_timeout": "1m30s",
+            "max_idle_conns": MAX_IDLE,
+            "idle_conn_timeout": GoDuration(IDLE_TIMEOUT),
             "force_attempt_http2": !split_for_aws,
-            "http2_ping_timeout": "15s",
+            "http2_ping_timeout": GoDuration(PING_TIMEOUT),
         }));
         Some(Self {
             auth,
@@ -146,20 +151,19 @@ impl Config {
             proxies: read_proxy(section, keys.proxy_url.reveal()),
             headers: read_headers(section, &keys.headers),
             max_idle: lower_bound(
-                keys.max_idle_conns.unwrap_or(100),
+                keys.max_idle_conns.unwrap_or(MAX_IDLE),
                 keys.max_idle_conns_per_host.unwrap_or(0),
             ),
             max_connections: keys.max_conns_per_host.filter(|most| *most > 0),
             idle_timeout: match keys.idle_conn_timeout {
-                None => Some(Duration::from_secs(90)),
+                None => Some(IDLE_TIMEOUT),
                 given => some(given),
             },
             no_keepalive: keys.disable_keep_alives,
             // AWS' OTLP endpoints speak HTTP/1.1 only.
             http2: keys.force_attempt_http2.unwrap_or(!split_for_aws),
             http2_ping_after: some(keys.http2_read_idle_timeout),
-            // Go's default.
-            http2_ping_timeout: some(keys.http2_ping_timeout).unwrap_or(Duration::from_secs(15)),
+            http2_ping_timeout: some(keys.http2_ping_timeout).unwrap_or(PING_TIMEOUT),
             read_buffer: bytes(keys.read_buffer_size),
             write_buffer: bytes(keys.write_buffer_size),
             delivery,

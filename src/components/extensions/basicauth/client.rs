@@ -6,24 +6,8 @@ use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use zeroize::Zeroizing;
 
-use super::super::watched_file::WatchedFile;
+use super::super::watched_file::Part;
 use crate::component::{BoxFuture, ClientAuth, Outgoing, Refused};
-use crate::config::types::Secret;
-
-/// A user name or a password.
-pub enum Part {
-    Fixed(Secret),
-    File(WatchedFile<Secret>),
-}
-
-impl Part {
-    fn get(&self) -> Secret {
-        match self {
-            Part::Fixed(text) => text.clone(),
-            Part::File(file) => (*file.get()).clone(),
-        }
-    }
-}
 
 /// Adds `Authorization: Basic ...`.
 pub struct BasicClient {

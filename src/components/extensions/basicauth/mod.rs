@@ -12,10 +12,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use self::client::{BasicClient, Part};
+use self::client::BasicClient;
 use self::htpasswd::Users;
 use self::server::{BasicServer, Source};
-use super::watched_file::{WatchedFile, one_line};
+use super::watched_file::{Part, WatchedFile};
 use crate::component::{
     BoxFuture, BuildContext, ComponentKind, ExtensionPlan, Factory, Plan, Running, Stability, StartError,
 };
@@ -133,9 +133,7 @@ fn check_client(section: &Section) -> Option<Config> {
         ("username_file", &keys.username_file),
         ("password_file", &keys.password_file),
     ] {
-        if !path.is_empty()
-            && let Err(problem) = WatchedFile::open(path.as_ref(), one_line)
-        {
+        if let Err(problem) = Part::open(Secret::default(), path) {
             section.error_at(key, problem);
             return None;
         }
@@ -171,15 +169,9 @@ fn start(config: &Config, context: &BuildContext) -> Result<Arc<dyn Running>, St
             Ok(all.register(&context.id, None, Some(server)))
         }
         Config::Client(keys) => {
-            let part = |text: &Secret, file: &str| -> Result<Part, String> {
-                match file {
-                    "" => Ok(Part::Fixed(text.clone())),
-                    path => Ok(Part::File(WatchedFile::open(path.as_ref(), one_line)?)),
-                }
-            };
             let client = BasicClient {
-                user: part(&Secret::new(keys.username.as_str()), &keys.username_file)?,
-                password: part(&keys.password, &keys.password_file)?,
+                user: Part::open(Secret::new(keys.username.as_str()), &keys.username_file)?,
+                password: Part::open(keys.password.clone(), &keys.password_file)?,
             };
             Ok(all.register(&context.id, Some(Arc::new(client)), None))
         }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use http::Uri;
 use serde::{Deserialize, Serialize};
 
-use self::token::{OAuth2Client, Part, Settings};
-use super::watched_file::{WatchedFile, one_line};
+use self::token::{OAuth2Client, Settings};
+use super::watched_file::Part;
 use crate::component::{
     BoxFuture, BuildContext, ComponentKind, ExtensionPlan, Factory, Plan, Running, Stability, StartError,
 };
@@ -100,9 +100,7 @@ impl Factory for OAuth2ClientFactory {
             ("client_id_file", &keys.client_id_file),
             ("client_secret_file", &keys.client_secret_file),
         ] {
-            if !path.is_empty()
-                && let Err(problem) = WatchedFile::open(path.as_ref(), one_line)
-            {
+            if let Err(problem) = Part::open(Secret::default(), path) {
                 section.error_at(key, problem);
                 return None;
             }
@@ -170,15 +168,9 @@ impl ExtensionPlan for Config {
 impl Config {
     fn open(&self, context: &BuildContext) -> Result<OAuth2Client, String> {
         let keys = &self.keys;
-        let part = |text: Secret, file: &str| -> Result<Part, String> {
-            match file {
-                "" => Ok(Part::Fixed(text)),
-                path => Ok(Part::File(WatchedFile::open(path.as_ref(), one_line)?)),
-            }
-        };
         let settings = Settings {
-            id: part(Secret::new(keys.client_id.as_str()), &keys.client_id_file)?,
-            secret: part(keys.client_secret.clone(), &keys.client_secret_file)?,
+            id: Part::open(Secret::new(keys.client_id.as_str()), &keys.client_id_file)?,
+            secret: Part::open(keys.client_secret.clone(), &keys.client_secret_file)?,
             token_url: self.token_url.clone(),
             scopes: keys.scopes.join(" "),
             parameters: self.parameters.clone(),

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use url::form_urlencoded::{Serializer, byte_serialize};
 use zeroize::Zeroizing;
 
-use super::super::watched_file::WatchedFile;
+use super::super::watched_file::Part;
 use crate::component::{BoxFuture, ClientAuth, Clock, Outgoing, Refused, UnixNanos};
 use crate::config::types::Secret;
 use crate::net::client::http::{Answer, HttpClient, HttpSettings};
@@ -24,21 +24,6 @@ use crate::net::tls::client::ClientTls;
 const PAUSE: Duration = Duration::from_secs(1);
 /// A token that is not taken is fetched anew, unless it is as young as this: another would fare no better.
 const YOUNG: Duration = Duration::from_secs(30);
-
-/// The id or the secret.
-pub enum Part {
-    Fixed(Secret),
-    File(WatchedFile<Secret>),
-}
-
-impl Part {
-    fn get(&self) -> Secret {
-        match self {
-            Part::Fixed(text) => text.clone(),
-            Part::File(file) => (*file.get()).clone(),
-        }
-    }
-}
 
 pub struct Settings {
     pub id: Part,
