@@ -61,7 +61,11 @@ pub async fn dispatch(dispatcher: Dispatcher) {
     let mut open = true;
     while open || !batcher.is_empty() {
         if let Some(work) = batcher.take_ready(!open) {
-            let Some(slot) = slots.take().await else {
+            let bytes = match slots.counts_bytes() {
+                true => work.iter().map(|piece| piece.batch.wire_len() as u64).sum(),
+                false => 0,
+            };
+            let Some(slot) = slots.take(bytes).await else {
                 // Nobody closes them.
                 return;
             };

@@ -105,7 +105,8 @@ fn deliver_with(
             let is_failing = move || of_sender.is_failing();
             let queue = durable::LogQueue::start(context, log_settings, Arc::clone(&counts), fs, &tasks, is_failing);
             let most = settings.max_concurrency.unwrap_or(MOST_CONCURRENT);
-            (Backlog::Log(queue), Slots::adapting(settings.num_consumers, most))
+            let slots = Slots::from_disk(settings.num_consumers, most, context.memory.clone());
+            (Backlog::Log(queue), slots)
         }
         durable::Place::Memory | durable::Place::Nowhere => {
             let queue = Queue::new(settings, context.memory.clone(), Arc::clone(&counts));

@@ -220,7 +220,8 @@ fn zstd(input: &[u8], out: &mut Output<'_>) -> Result<Vec<u8>, InflateError> {
     if !(out.admit)(ZSTD_STREAM) {
         return Err(InflateError::NoMemory);
     }
-    out.window = 1 << window_log;
+    // Twice: the C library gives the window of the stream before this one back late.
+    out.window = 2 << window_log;
     let mut decoder = zstd::stream::read::Decoder::with_buffer(input).map_err(|_| out.corrupt())?;
     decoder.window_log_max(window_log).map_err(|_| out.corrupt())?;
     out.read(decoder, input.len().saturating_mul(4))
