@@ -1,10 +1,13 @@
-//! Compiles the admin API, with protox, so that no protoc is needed; and asks for a smaller relocation table where the
-//! C library can read it.
+//! Compiles the admin API, with protox, so that no protoc is needed; packs the page of dev mode; and asks for a smaller
+//! relocation table where the C library can read it.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::error::Error;
+use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 #[allow(clippy::print_stdout)] // How a build script speaks to cargo.
@@ -21,7 +24,95 @@ fn main() -> Result<(), Box<dyn Error>> {
         // 1.1 MB of table become 20 kB: the loader reads all of it, so it would stay in the idle process's memory.
         println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
+
+    println!("cargo:rerun-if-changed={PAGE}");
+    pack_page(&out)
+}
+
+/// The folder of the page, and the list it is held to.
+const PAGE: &str = "src/dev/ui";
+const LIST: &str = "assets.list";
+
+/// Compresses the files of the page and writes the table `dev::assets` includes. Fails when a file is missing, empty,
+/// not listed, or not what the list says: a package that was cut or changed on its way must not become a binary.
+fn pack_page(out: &Path) -> Result<(), Box<dyn Error>> {
+    let folder = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join(PAGE);
+    let files = read_assets(&folder)?;
+    let how = "run `python3 tests/ui/list.py` after changing the page";
+    let mut listed = 0;
+    for line in fs::read_to_string(folder.join(LIST))?.lines() {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let [sum, size, path] = fields[..] else {
+            return Err(format!("{PAGE}/{LIST}: a line is not `checksum size path`: {line}").into());
+        };
+        let data = files
+            .get(path)
+            .ok_or_else(|| format!("{PAGE}/{path} is listed and missing ({how})"))?;
+        if data.is_empty() {
+            return Err(format!("{PAGE}/{path} is empty").into());
+        }
+        if size != data.len().to_string() || sum != format!("{:016x}", fnv(FNV_START, data)) {
+            return Err(format!("{PAGE}/{path} is not what {LIST} says ({how})").into());
+        }
+        listed += 1;
+    }
+    if listed != files.len() {
+        return Err(format!("{PAGE} has {} files, {LIST} has {listed} ({how})", files.len()).into());
+    }
+
+    let mut whole = FNV_START;
+    let mut table = String::new();
+    let packed = out.join("page");
+    fs::create_dir_all(&packed)?;
+    for (index, (path, data)) in files.iter().enumerate() {
+        whole = fnv(fnv(whole, path.as_bytes()), data);
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(data)?;
+        let plain = folder.join(path);
+        let zipped = packed.join(format!("{index}.gz"));
+        fs::write(&zipped, encoder.finish()?)?;
+        writeln!(
+            table,
+            "    Asset {{ path: {path:?}, plain: include_bytes!({plain:?}), gzip: include_bytes!({zipped:?}) }},"
+        )?;
+    }
+    let code = format!("const HASH: &str = \"{whole:016x}\";\nstatic ASSETS: &[Asset] = &[\n{table}];\n");
+    fs::write(out.join("page.rs"), code)?;
     Ok(())
+}
+
+/// All files of the page by their path; notes and pictures are no part of it.
+fn read_assets(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, Box<dyn Error>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(current) = folders.pop() {
+        for entry in fs::read_dir(&current)? {
+            let path = entry?.path();
+            let extension = path
+                .extension()
+                .and_then(|extension| extension.to_str())
+                .unwrap_or_default();
+            if path.is_dir() {
+                folders.push(path);
+            } else if ["js", "css", "html", "svg"].contains(&extension) {
+                let parts: Vec<_> = path
+                    .strip_prefix(folder)?
+                    .iter()
+                    .map(|part| part.to_string_lossy())
+                    .collect();
+                files.insert(parts.join("/"), fs::read(&path)?);
+            }
+        }
+    }
+    Ok(files)
+}
+
+const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// FNV-1a: enough to notice damage and to name a version, and nothing to depend on.
+fn fnv(start: u64, data: &[u8]) -> u64 {
+    let step = |sum: u64, byte: &u8| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    data.iter().fold(start, step)
 }
 
 /// glibc's loader does from 2.36 on. Known only of the machine that builds, so nothing is asked for another target.

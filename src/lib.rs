@@ -20,6 +20,8 @@ pub mod aws;
 
 pub mod alert;
 
+pub mod dev;
+
 pub mod components;
 
 pub mod graph;

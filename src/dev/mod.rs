@@ -1,0 +1,3 @@
+//! Dev mode: what `radiosonde dev` adds to the production graph.
+
+pub mod assets;
