@@ -23,6 +23,7 @@ use super::v1::admin_service_server::{AdminService, AdminServiceServer};
 use crate::alert::notify;
 use crate::component::{BoxFuture, Commons, Deadline, Registry, Running, StatusBoard};
 use crate::config::types::Secret;
+use crate::dev;
 use crate::net::server::{BindError, Endpoint, HttpServer, ServerSettings, serve_http};
 use crate::pdata::MemoryBudget;
 use crate::telemetry::process;
@@ -168,7 +169,9 @@ async fn router(api: &Arc<Api>) -> Router {
         .route("/api/v1/status", get(status_json))
         .with_state(Arc::clone(api));
     let alerts = notify::router(api.admin.commons.get(), api.admin.token.clone());
-    routes.prepare().into_axum_router().merge(http).merge(alerts)
+    // Routers of further parts of dev mode and its pages are merged into this one, behind the same guard.
+    let dev = dev::http::guarded(dev::http::api(api.admin.commons.get()));
+    routes.prepare().into_axum_router().merge(http).merge(alerts).merge(dev)
 }
 
 async fn status_json(State(api): State<Arc<Api>>) -> impl IntoResponse {
@@ -177,5 +180,10 @@ async fn status_json(State(api): State<Arc<Api>>) -> impl IntoResponse {
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
-    (headers, format!("{}\n", to_json(&api.status())))
+    let mut status = to_json(&api.status());
+    let store = api.admin.commons.get::<dev::store::Store>();
+    if let (true, Some(fields)) = (store.is_fed(), status.as_object_mut()) {
+        fields.extend(dev::http::status_fields(&store));
+    }
+    (headers, format!("{status}\n"))
 }

@@ -37,6 +37,7 @@ pub const REGISTRY: &[&dyn Factory] = &[
     #[cfg(feature = "aws")]
     &exporters::awsxray::AwsXrayFactory,
     &exporters::debug::DebugFactory,
+    &exporters::devstore::DevStoreFactory,
     &exporters::file::FileFactory,
     &exporters::nop::NopFactory,
     &exporters::otlp::OtlpFactory,

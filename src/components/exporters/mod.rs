@@ -8,6 +8,7 @@ mod answer;
 #[cfg(feature = "aws")]
 pub mod awsxray;
 pub mod debug;
+pub mod devstore;
 pub mod file;
 pub mod nop;
 pub mod otlp;

@@ -1,0 +1,184 @@
+//! Exporter `devstore`: puts telemetry into the embedded store of dev mode, which page, command line and MCP read.
+//!
+//! All exporters of this kind in a process feed the one store. It never refuses: what is oldest goes instead.
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::component::{
+    BoxFuture, BuildContext, BuiltExporter, ComponentKind, Deadline, Delivery, ExporterPlan, Factory, Plan, Refused,
+    Running, Stability, Stage, StartError,
+};
+use crate::config::Section;
+use crate::config::types::ByteSize;
+use crate::dev::store::{DEFAULT_CAP, Store};
+use crate::pdata::{Batch, Signal};
+
+/// The least that a store can work with: its segments are several megabytes.
+const LEAST: u64 = 16 << 20;
+
+/// Requests larger than this are taken off the async workers: 100 KB are a third of a millisecond.
+const SMALL: usize = 128 << 10;
+
+/// The registry's entry.
+pub struct DevStoreFactory;
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+struct Config {
+    memory: ByteSize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            memory: ByteSize(DEFAULT_CAP),
+        }
+    }
+}
+
+impl Factory for DevStoreFactory {
+    fn kind(&self) -> ComponentKind {
+        ComponentKind::Exporter
+    }
+
+    fn type_name(&self) -> &'static str {
+        "devstore"
+    }
+
+    fn signals(&self) -> &'static [Signal] {
+        &Signal::ALL
+    }
+
+    fn stability(&self) -> Stability {
+        Stability::Development
+    }
+
+    fn summary(&self) -> &'static str {
+        "Keeps telemetry in memory, oldest out first, for the page and the queries of `radiosonde dev`."
+    }
+
+    fn example(&self) -> &'static str {
+        "memory: 512MiB\n"
+    }
+
+    fn check(&self, section: &Section) -> Option<Plan> {
+        let config: Config = section.read()?;
+        if config.memory.0 < LEAST {
+            section.error_at("memory", "must be at least 16MiB");
+        }
+        Some(Plan::Exporter(Box::new(DevStorePlan { config })))
+    }
+}
+
+struct DevStorePlan {
+    config: Config,
+}
+
+impl ExporterPlan for DevStorePlan {
+    fn delivery(&self) -> Delivery {
+        // The store takes at once and never refuses: there is nothing to queue or to retry.
+        Delivery::default()
+    }
+
+    fn build(&self, context: BuildContext) -> Result<BuiltExporter, StartError> {
+        let store = context.commons.get::<Store>();
+        store.set_cap(self.config.memory.0);
+        store.set_clock(Arc::clone(&context.clock));
+        observe(&context, &store);
+        let running = Arc::new(Keeper::start(Arc::clone(&store)));
+        Ok(BuiltExporter {
+            far_end: Arc::new(DevStore { store }),
+            running,
+        })
+    }
+}
+
+fn observe(context: &BuildContext, store: &Arc<Store>) {
+    let used = Arc::clone(store);
+    context.instruments.observe(
+        "radiosonde_devstore_bytes",
+        "Bytes that the store of dev mode holds.",
+        &[],
+        move || used.used() as f64,
+    );
+    for signal in Signal::ALL {
+        let evicted = Arc::clone(store);
+        context.instruments.observe(
+            "radiosonde_devstore_evicted_items",
+            "Items that left the store of dev mode to make room.",
+            &[("signal", signal.name())],
+            move || evicted.books(signal).evicted as f64,
+        );
+    }
+}
+
+struct DevStore {
+    store: Arc<Store>,
+}
+
+impl Stage for DevStore {
+    fn consume(&self, batch: Batch) -> BoxFuture<'_, Result<(), Refused>> {
+        Box::pin(async move {
+            if batch.wire_len() <= SMALL {
+                self.store.take(batch);
+                return Ok(());
+            }
+            let store = Arc::clone(&self.store);
+            let taking = tokio::task::spawn_blocking(move || store.take(batch)).await;
+            taking
+                .map(|_| ())
+                .map_err(|_| Refused::permanent("the store could not read this request"))
+        })
+    }
+}
+
+/// Owns the task that completes segments and evicts.
+struct Keeper {
+    store: Arc<Store>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Keeper {
+    fn start(store: Arc<Store>) -> Self {
+        store.feed(true);
+        let keeper = Self {
+            store: Arc::clone(&store),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        let stop = keeper.stop.clone();
+        keeper.tasks.spawn(async move {
+            while stop.run_until_cancelled(store.work()).await.is_some() {
+                let store = Arc::clone(&store);
+                // A panic ends one round; the next begins with the next request.
+                let _ = tokio::task::spawn_blocking(move || store.maintain()).await;
+            }
+        });
+        keeper
+    }
+}
+
+impl Running for Keeper {
+    fn stop(&self, deadline: Deadline) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.stop.cancel();
+            self.tasks.close();
+            let _ = tokio::time::timeout(deadline.remaining(), self.tasks.wait()).await;
+        })
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.store.feed(false);
+    }
+}
