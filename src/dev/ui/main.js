@@ -3,7 +3,7 @@
 
 import { computed, effect, onCleanup, scope, signal } from './lib/signals.js';
 import { html } from './lib/html.js';
-import { go, path, start as startRouter } from './lib/router.js';
+import { address, go, param, path, start as startRouter } from './lib/router.js';
 import { keys, registered, start as startKeys } from './lib/keys.js';
 import { get, resource, throttled } from './lib/api.js';
 import { connection, on, paused, setPaused } from './lib/stream.js';
@@ -18,20 +18,35 @@ import { icon, mark } from './parts/icons.js';
 
 /** @type {Entry[]} */
 const ENTRIES = [
+  { name: 'Live', at: '/live', key: 'l', icon: 'live', load: () => import('./pages/live.js') },
   { name: 'Traces', at: '/traces', key: 't', icon: 'traces', load: () => import('./pages/traces.js') },
   { name: 'Logs', at: '/logs', key: 'o', icon: 'logs', load: () => import('./pages/logs.js') },
+  { name: 'Metrics', at: '/metrics', key: 'm', icon: 'metrics', load: () => import('./pages/metrics.js') },
+  { name: 'Map', at: '/map', key: 's', icon: 'map', load: () => import('./pages/map.js'), group: 'Understand' },
+  { name: 'Alerts', at: '/alerts', key: 'a', icon: 'alerts', load: () => import('./pages/alerts.js') },
+  { name: 'GenAI', at: '/genai', key: 'i', icon: 'genai', load: () => import('./pages/genai.js') },
+  { name: 'Flame', at: '/flame', key: 'f', icon: 'flame', load: () => import('./pages/flame.js') },
+  { name: 'Compare', at: '/compare', key: 'c', icon: 'compare', load: () => import('./pages/compare.js') },
+  { name: 'Runs', at: '/runs', key: 'r', icon: 'runs', load: () => import('./pages/runs.js') },
+  { name: 'Keys', at: '/keys', key: 'k', icon: 'keys', load: () => import('./pages/keys.js') },
+  { name: 'Pipeline', at: '/pipeline', key: 'p', icon: 'pipeline', load: () => import('./pages/pipeline.js'), group: 'Agent' },
+  { name: 'AWS', at: '/aws', key: 'w', icon: 'aws', load: () => import('./pages/aws.js') },
 ];
 
 /** @type {[RegExp, string, () => Promise<Page>][]} */
 const WITHIN = [
   [/^\/trace\/([\w-]+)$/, 'Trace', () => import('./pages/trace.js')],
+  [/^\/trace\/([\w-]+)\/(critical-path)$/, 'Critical path', () => import('./pages/critical.js')],
+  [/^\/trace\/([\w-]+)\/(flame)$/, 'Flame', () => import('./pages/flame.js')],
   [/^\/trace\/([\w-]+)\/(logs)$/, 'Logs', () => import('./pages/logs.js')],
+  [/^\/trace\/([\w-]+)\/(genai)$/, 'GenAI', () => import('./pages/genai.js')],
+  [/^\/genai\/([\w-]+)\/([\w-]+)$/, 'GenAI', () => import('./pages/genai.js')],
 ];
 
 /** What the address names. */
 function found() {
   const here = path.value;
-  if (here === '/') return { key: '/traces', name: 'Traces', load: ENTRIES[0].load, parts: [] };
+  if (here === '/') return { key: '/traces', name: 'Traces', load: ENTRIES[1].load, parts: [] };
   const entry = ENTRIES.find(({ at }) => at === here);
   if (entry) return { key: entry.at, name: entry.name, load: entry.load, parts: [] };
   for (const [pattern, name, load] of WITHIN) {
@@ -130,6 +145,8 @@ function globalKeys() {
   );
   keys('Everywhere', [
     ['p', 'pause and go on', () => setPaused(!paused.peek())],
+    ['m', 'map', () => go(address('/map', { q: param('q') }))],
+    ['f', 'flame of what is shown', () => go(address('/flame', { q: param('q') }))],
     ['y', 'copy the link', () => void copy(location.href, 'Link copied')],
     ['?', 'this help', help],
   ]);

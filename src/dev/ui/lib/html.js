@@ -55,7 +55,7 @@ function make(strings, values, isSvg) {
 function compile(strings, isSvg) {
   let text = '';
   strings.forEach((part, index) => {
-    text += index === 0 ? part.trimStart() : part;
+    text += index === 0 ? part.replace(/^\s*\n\s*/, '') : part;
     if (index === strings.length - 1) return;
     const inTag = text.lastIndexOf('<') > text.lastIndexOf('>');
     const attribute = /\s([@.]?[\w:-]+)=$/.exec(text);
@@ -63,7 +63,7 @@ function compile(strings, isSvg) {
     else if (inTag) throw new Error(`a value inside a tag must be a whole attribute: ${part}`);
     else text += `<!--hole${index}-->`;
   });
-  text = text.trimEnd();
+  text = text.replace(/\s*\n\s*$/, '');
   const template = document.createElement('template');
   template.innerHTML = isSvg ? `<svg>${text}</svg>` : text; // Our own literals only: no value has been put in yet.
   if (isSvg) template.content.replaceChildren(...(template.content.firstElementChild?.childNodes ?? []));

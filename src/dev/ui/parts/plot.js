@@ -228,17 +228,21 @@ function axes(pen, model, frame, x, y) {
   pen.textBaseline = 'middle';
   pen.textAlign = 'right';
   const marks = model.heat ? [] : model.points ? logTicks(frame.min, frame.max) : ticks(frame.min, frame.max, Math.max(2, Math.round(frame.height / 42)));
+  let last = '';
   for (const mark of marks) {
     const at = Math.round(y(mark)) + 0.5;
+    const text = tidy(model.format(mark));
+    if (text === last) continue;
+    last = text;
     pen.fillStyle = colour('line');
     pen.fillRect(frame.left, at, frame.width, 0.6);
     pen.fillStyle = colour('dim');
-    pen.fillText(model.format(mark), frame.left - 6, at);
+    pen.fillText(text, frame.left - 6, at);
   }
   if (model.heat) {
     const { bounds } = model.heat;
     const step = Math.max(1, Math.ceil(bounds.length / (frame.height / 22)));
-    for (let at = 0; at < bounds.length; at += step) pen.fillText(model.format(bounds[at]), frame.left - 6, frame.top + frame.height * (1 - (at + 1) / (bounds.length + 1)));
+    for (let at = 0; at < bounds.length; at += step) pen.fillText(tidy(model.format(bounds[at])), frame.left - 6, frame.top + frame.height * (1 - (at + 1) / (bounds.length + 1)));
   }
   pen.textAlign = 'center';
   const every = timeStep((model.to - model.from) / Math.max(2, frame.width / 96));
@@ -248,6 +252,11 @@ function axes(pen, model, frame, x, y) {
     const left = x(at);
     if (left > frame.left + 20 && left < frame.left + frame.width - 20) pen.fillText(text, left, frame.top + frame.height + 12);
   }
+}
+
+/** `50.0 ms` is `50 ms` beside an axis. @param {string} text */
+function tidy(text) {
+  return text.replace(/\.0+(?=\D|$)/, '').replace(/(\.\d)0(?=\D|$)/, '$1');
 }
 
 /** @param {number} least @returns {number} milliseconds */
@@ -373,12 +382,13 @@ function drawHeat(pen, heat, frame, x) {
   pen.fillStyle = colour('accent');
   heat.columns.forEach((column, index) => {
     const next = heat.columns[index + 1]?.at ?? column.at + (column.at - (heat.columns[index - 1]?.at ?? column.at - 1000));
-    const left = x(column.at);
-    const width = Math.max(1, x(next) - left);
+    const left = Math.round(x(column.at));
+    const width = Math.max(1, Math.round(x(next)) - left);
     column.counts.forEach((value, row) => {
       if (value <= 0) return;
-      pen.globalAlpha = 0.12 + 0.88 * (Math.log1p(value) / Math.log1p(most));
-      pen.fillRect(left, frame.top + frame.height - (row + 1) * height, width + 0.5, height + 0.5);
+      pen.globalAlpha = 0.1 + 0.9 * (Math.log1p(value) / Math.log1p(most));
+      const top = Math.round(frame.top + frame.height - (row + 1) * height);
+      pen.fillRect(left, top, width, Math.round(frame.top + frame.height - row * height) - top);
     });
   });
   pen.globalAlpha = 1;

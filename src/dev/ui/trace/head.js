@@ -13,7 +13,10 @@ export function traceHead(trace, current, about) {
   const to = (/** @type {string} */ name) => address(`/trace/${trace.trace_id}${name}`);
   const ways = [
     { name: 'Waterfall', href: to('') },
+    { name: 'Critical path', href: to('/critical-path'), key: 'c' },
+    { name: 'Flame', href: to('/flame'), key: 'f' },
     { name: 'Logs', href: to('/logs'), count: trace.logs },
+    { name: 'GenAI', href: to('/genai') },
   ];
   return html`<header class="trace-head">
     <div class="trace-title"><a class="ghost" href="/traces" aria-label="Back to the traces" title="Back to the traces">${icon('traces', 14)}</a>
