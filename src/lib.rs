@@ -19,6 +19,8 @@ pub mod queue;
 pub mod aws;
 
 pub mod alert;
+#[cfg(feature = "aws")]
+pub mod retention;
 
 pub mod dev;
 

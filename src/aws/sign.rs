@@ -5,7 +5,10 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
+    sign,
+};
 use aws_sigv4::sign::v4;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use tokio::sync::Mutex;
@@ -46,7 +49,11 @@ impl Signer {
         }
     }
 
-    async fn credentials(&self) -> Result<Credentials, SignError> {
+    /// From the cache until five minutes before they expire.
+    ///
+    /// # Errors
+    /// Where the provider has none.
+    pub async fn credentials(&self) -> Result<Credentials, SignError> {
         let now = UNIX_EPOCH + Duration::from_nanos(self.clock.now().0);
         let mut current = self.current.lock().await;
         if let Some(credentials) = &*current
@@ -70,6 +77,14 @@ impl Signer {
     /// # Errors
     /// See [`SignError`].
     pub async fn sign_post(&self, uri: &Uri, headers: &mut HeaderMap, body: &[u8]) -> Result<(), SignError> {
+        self.sign("POST", uri, headers, body).await
+    }
+
+    /// The same of any request.
+    ///
+    /// # Errors
+    /// See [`SignError`].
+    pub async fn sign(&self, method: &str, uri: &Uri, headers: &mut HeaderMap, body: &[u8]) -> Result<(), SignError> {
         let not_signable = |error: &dyn std::fmt::Display| SignError::NotSignable(error.to_string());
         let identity = self.credentials().await?.into();
         let authority = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
@@ -80,7 +95,7 @@ impl Signer {
             .region(&self.region)
             .name(&self.service)
             .time(UNIX_EPOCH + Duration::from_nanos(self.clock.now().0))
-            .settings(SigningSettings::default())
+            .settings(settings_of(&self.service))
             .build()
             .map_err(|error| not_signable(&error))?
             .into();
@@ -89,7 +104,7 @@ impl Signer {
             .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
             .collect();
         let url = uri.to_string();
-        let request = SignableRequest::new("POST", &url, signed.into_iter(), SignableBody::Bytes(body))
+        let request = SignableRequest::new(method, &url, signed.into_iter(), SignableBody::Bytes(body))
             .map_err(|error| not_signable(&error))?;
         let (instructions, _) = sign(request, &params)
             .map_err(|error| not_signable(&error))?
@@ -103,6 +118,17 @@ impl Signer {
         }
         Ok(())
     }
+}
+
+/// S3 signs paths as they are sent, and wants the hash of the body in a header.
+fn settings_of(service: &str) -> SigningSettings {
+    let mut settings = SigningSettings::default();
+    if service == "s3" {
+        settings.percent_encoding_mode = PercentEncodingMode::Single;
+        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+    }
+    settings
 }
 
 fn with_causes(error: &dyn std::error::Error) -> String {

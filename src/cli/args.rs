@@ -53,6 +53,10 @@ pub enum Command {
     #[cfg(feature = "aws")]
     #[command(subcommand)]
     Aws(AwsCommand),
+    /// Archived traces.
+    #[cfg(feature = "aws")]
+    #[command(subcommand)]
+    Retention(RetentionCommand),
     /// Look into the queues on the disk while no agent runs.
     #[command(subcommand)]
     Queue(super::queue::QueueCommand),
@@ -93,6 +97,16 @@ pub enum AwsCommand {
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
+}
+
+/// `retention`.
+#[cfg(feature = "aws")]
+#[derive(Clone, Debug, Subcommand)]
+pub enum RetentionCommand {
+    /// Play archived traces back into a pipeline or to another backend.
+    ///
+    /// Exit codes: 0 everything was delivered, 1 something was not, 2 wrong usage.
+    Restore(super::retention_restore::RestoreArgs),
 }
 
 /// Where the configuration comes from.

@@ -16,6 +16,8 @@ mod plan;
 #[cfg(feature = "aws")]
 mod plan_xray;
 mod queue;
+#[cfg(feature = "aws")]
+mod retention_restore;
 mod rules;
 pub mod run;
 #[cfg(all(feature = "aws", feature = "simulator"))]
@@ -126,6 +128,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         #[cfg(feature = "aws")]
         Some(Command::Aws(args::AwsCommand::IamPolicy { config })) => {
             aws::print_iam_policy(&invocation.inputs(&config, &environment), &environment)
+        }
+        #[cfg(feature = "aws")]
+        Some(Command::Retention(args::RetentionCommand::Restore(args))) => {
+            let inputs = invocation.inputs(args.config(), &environment);
+            retention_restore::restore(&args, &inputs, &environment)
         }
         Some(Command::Queue(command)) => queue::queue(&command),
         Some(Command::Rules(command)) => rules::rules(&command, &environment),

@@ -35,6 +35,8 @@ pub const REGISTRY: &[&dyn Factory] = &[
     &processors::threshold_alert::ThresholdAlertFactory,
     // exporters
     #[cfg(feature = "aws")]
+    &exporters::awss3::AwsS3Factory,
+    #[cfg(feature = "aws")]
     &exporters::awsxray::AwsXrayFactory,
     &exporters::debug::DebugFactory,
     &exporters::devstore::DevStoreFactory,

@@ -11,6 +11,18 @@ const FREE_REQUESTS: u64 = 1_000_000;
 /// USD per trace that X-Ray scans or gives; as many a month are free.
 const USD_PER_TRACE_READ: f64 = 0.50 / 1e6;
 const TRACE_READS: [&str; 3] = ["GetTraceSummaries", "BatchGetTraces", "ListRetrievedTraces"];
+/// USD per read request unit of an on-demand table.
+pub const USD_PER_READ_UNIT: f64 = 0.125 / 1e6;
+/// USD per write request unit.
+const USD_PER_WRITE_UNIT: f64 = 0.625 / 1e6;
+/// Billed by request units; `units` counts halves of them.
+const ITEM_READS: [&str; 4] = ["GetItem", "BatchGetItem", "Query", "Scan"];
+const ITEM_WRITES: [&str; 4] = ["PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem"];
+/// USD per request of S3.
+const USD_PER_PUT: f64 = 0.005 / 1e3;
+const USD_PER_GET: f64 = 0.0004 / 1e3;
+const OBJECT_PUTS: [&str; 2] = ["PutObject", "ListObjectsV2"];
+const OBJECT_GETS: [&str; 2] = ["GetObject", "HeadObject"];
 const WITH_FREE_PART: [&str; 2] = ["GetMetricStatistics", "ListMetrics"];
 /// Billed like GetMetricData.
 const BY_METRIC: [&str; 2] = ["GetMetricData", "GetInsightRuleReport"];
@@ -19,7 +31,8 @@ const BY_METRIC: [&str; 2] = ["GetMetricData", "GetInsightRuleReport"];
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     pub requests: u64,
-    /// Metrics requested (GetMetricData), traces scanned or retrieved and documents taken (X-Ray).
+    /// Metrics requested (GetMetricData), traces scanned or retrieved and documents taken (X-Ray), halves of request
+    /// units (items of DynamoDB).
     pub units: u64,
 }
 
@@ -126,6 +139,14 @@ fn month(lines: &HashMap<Line, Counts>) -> (Vec<Json>, f64) {
             let free = counts.units.min(*left);
             *left -= free;
             usd = (counts.units - free) as f64 * USD_PER_TRACE_READ;
+        } else if ITEM_READS.contains(&api.as_str()) {
+            usd = counts.units as f64 / 2.0 * USD_PER_READ_UNIT;
+        } else if ITEM_WRITES.contains(&api.as_str()) {
+            usd = counts.units as f64 / 2.0 * USD_PER_WRITE_UNIT;
+        } else if OBJECT_PUTS.contains(&api.as_str()) {
+            usd = counts.requests as f64 * USD_PER_PUT;
+        } else if OBJECT_GETS.contains(&api.as_str()) {
+            usd = counts.requests as f64 * USD_PER_GET;
         }
         total += usd;
         rows.push(json!({

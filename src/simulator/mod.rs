@@ -1,5 +1,5 @@
 //! A simulated AWS endpoint: one HTTP server that speaks CloudWatch (rpc-v2-cbor and awsJson1.0), DynamoDB's
-//! descriptions (awsJson1.0), SageMaker and tagging (awsJson1.1), STS and SNS (query) and X-Ray (REST JSON, OTLP), on a virtual
+//! descriptions and items (awsJson1.0), S3 (REST XML), SageMaker and tagging (awsJson1.1), STS and SNS (query) and X-Ray (REST JSON, OTLP), on a virtual
 //! clock, with planned faults and a bill.
 //!
 //! Every value and every delay is a hash of seed, scenario, series and minute: the order of requests changes nothing.
@@ -16,10 +16,12 @@ mod faults;
 mod fleet;
 mod gms;
 mod insights;
+mod items;
 mod limits;
 mod load;
 mod memory;
 mod random;
+mod s3;
 pub mod sagemaker;
 mod scenario;
 mod server;
@@ -38,6 +40,8 @@ pub use bill::{Bill, Counts};
 pub use clock::VirtualClock;
 pub use faults::{Fault, FaultKind};
 pub use fleet::Fleet;
+pub use items::Tables;
+pub use s3::Buckets;
 pub use scenario::{
     Capacity, Collection, Direction, HotKey, Index, Insights, Lag, Load, LoadEvent, Operation, Role, Scenario, Slow,
     Table,
@@ -69,6 +73,8 @@ pub struct Simulator {
     calls: Mutex<VecDeque<Call>>,
     xray: xray::XRay,
     sns: Mutex<sns::Topics>,
+    tables: Mutex<Tables>,
+    buckets: Mutex<s3::Buckets>,
 }
 
 /// One call as it was answered.
@@ -108,6 +114,8 @@ impl Simulator {
             calls: Mutex::default(),
             xray: xray::XRay::default(),
             sns: Mutex::default(),
+            tables: Mutex::default(),
+            buckets: Mutex::default(),
         })
     }
 
@@ -139,6 +147,8 @@ impl Simulator {
         locked(&self.calls).clear();
         self.xray.reset();
         *locked(&self.sns) = sns::Topics::default();
+        *locked(&self.tables) = Tables::default();
+        *locked(&self.buckets) = s3::Buckets::default();
     }
 
     /// Replaces the planned faults.
@@ -192,6 +202,16 @@ impl Simulator {
     pub fn command_xray(&self, command: &str) -> Result<serde_json::Value, String> {
         let world = self.world();
         self.xray.control(&world.scenario, self.now_s(), command.as_bytes())
+    }
+
+    /// The tables with items: changed by tests and scenarios.
+    pub fn tables(&self) -> MutexGuard<'_, Tables> {
+        locked(&self.tables)
+    }
+
+    /// The buckets likewise.
+    pub fn buckets(&self) -> MutexGuard<'_, s3::Buckets> {
+        locked(&self.buckets)
     }
 
     /// Simulated unix seconds.

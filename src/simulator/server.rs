@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use super::answer::{ApiError, Caller};
 use super::faults::{Struck, strike};
 use super::value::Value;
-use super::{Call, Simulator, cloudwatch, control, dynamodb, gms, insights, locked, sagemaker, sts, tagging, xray};
+use super::{Call, Simulator, cloudwatch, control, dynamodb, gms, insights, locked, s3, sagemaker, sts, tagging, xray};
 use crate::component::{Deadline, Running};
 use crate::net::server::{BindError, Endpoint, HttpServer, ServerSettings, serve_http};
 
@@ -139,6 +139,9 @@ async fn handle(simulator: Arc<Simulator>, request: Request<Incoming>) -> Respon
     if let Some(api) = xray::api_of(head.uri.path()) {
         return xray::handle(&simulator, api, &head, body).await;
     }
+    if s3::is_for(&head.headers) {
+        return s3::handle(&simulator, &head, body).await;
+    }
     let Some(routed) = route(head.uri.path(), &head.headers, &body) else {
         return plain(StatusCode::NOT_FOUND, "no such AWS API in this simulator");
     };
@@ -227,6 +230,15 @@ fn call(
     }
     if routed.protocol == Protocol::Query {
         return sts::call(&world, caller, &sts::fields(body), now).map(|xml| (xml.into_bytes(), 0));
+    }
+    if expected == "dynamodb"
+        && let Ok(request) = serde_json::from_slice::<serde_json::Value>(body)
+    {
+        let mut tables = locked(&simulator.tables);
+        if tables.is_about(caller, &routed.api, &request) {
+            let answer = tables.call(caller, &routed.api, &request, now)?;
+            return Ok((answer.json.to_string().into_bytes(), answer.half_units));
+        }
     }
     let read = match routed.protocol {
         Protocol::Cbor => Value::from_cbor(body),

@@ -6,6 +6,8 @@ mod delivery_shown;
 
 mod answer;
 #[cfg(feature = "aws")]
+pub mod awss3;
+#[cfg(feature = "aws")]
 pub mod awsxray;
 pub mod debug;
 pub mod devstore;

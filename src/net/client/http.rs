@@ -1,4 +1,4 @@
-//! An HTTP client with a pool of connections: POST of a list of byte chunks, the whole answer (capped) back.
+//! An HTTP client with a pool of connections: a list of byte chunks goes out, the whole answer (capped) comes back.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -23,7 +23,7 @@ use super::dial::{DialError, Dialer, Stream, Target, connect_tcp};
 use super::proxy::ProxyRules;
 use crate::net::tls::client::{ClientTls, TlsSource};
 
-/// Bytes of an answer that are read; more breaks the connection off.
+/// Bytes of an answer to a request with telemetry that are read; more breaks the connection off.
 const LONGEST_ANSWER: usize = 4 * 1024 * 1024;
 /// Smaller ones make hyper panic.
 const SMALLEST_BUFFER: usize = 8192;
@@ -73,8 +73,8 @@ pub enum HttpError {
     Exchange(#[from] Error),
     #[error("reading the answer: {0}")]
     Answer(#[from] hyper::Error),
-    #[error("the answer is longer than 4 MiB")]
-    TooLong,
+    #[error("the answer is longer than {} MiB", .0 >> 20)]
+    TooLong(usize),
     #[error("the exporter has stopped")]
     Stopped,
 }
@@ -135,7 +135,11 @@ impl HttpClient {
     /// # Errors
     /// See [`HttpError`].
     pub async fn post(&self, uri: Uri, headers: HeaderMap, chunks: Vec<Bytes>) -> Result<Answer, HttpError> {
-        self.exchange(http::Method::POST, uri, headers, chunks).await
+        let mut request = Request::new(chunks);
+        *request.method_mut() = http::Method::POST;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        self.exchange(request, LONGEST_ANSWER).await
     }
 
     /// Asks for something. Redirects are answers like any other: they are not followed.
@@ -143,24 +147,22 @@ impl HttpClient {
     /// # Errors
     /// See [`HttpError`].
     pub async fn get(&self, uri: Uri, headers: HeaderMap) -> Result<Answer, HttpError> {
-        self.exchange(http::Method::GET, uri, headers, Vec::new()).await
+        let mut request = Request::new(Vec::new());
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        self.exchange(request, LONGEST_ANSWER).await
     }
 
-    async fn exchange(
-        &self,
-        method: http::Method,
-        uri: Uri,
-        headers: HeaderMap,
-        chunks: Vec<Bytes>,
-    ) -> Result<Answer, HttpError> {
+    /// Sends any request, its body in chunks, and reads up to `longest` bytes of the answer.
+    ///
+    /// # Errors
+    /// See [`HttpError`].
+    pub async fn exchange(&self, request: Request<Vec<Bytes>>, longest: usize) -> Result<Answer, HttpError> {
         let _slot = match &self.slots {
             Some(slots) => Some(slots.acquire().await.map_err(|_closed| HttpError::Stopped)?),
             None => None,
         };
-        let mut request = Request::new(Chunks::new(chunks));
-        *request.method_mut() = method;
-        *request.uri_mut() = uri;
-        *request.headers_mut() = headers;
+        let mut request = request.map(Chunks::new);
         if self.no_keepalive {
             let close = http::HeaderValue::from_static("close");
             request.headers_mut().insert(http::header::CONNECTION, close);
@@ -172,7 +174,7 @@ impl HttpClient {
         }
         let response = self.client.request(request).await?;
         let (head, body) = response.into_parts();
-        let body = read_capped(body).await?;
+        let body = read_capped(body, longest).await?;
         Ok(Answer {
             status: head.status,
             headers: head.headers,
@@ -209,14 +211,14 @@ impl Drop for HttpClient {
     }
 }
 
-async fn read_capped(mut body: hyper::body::Incoming) -> Result<Bytes, HttpError> {
+async fn read_capped(mut body: hyper::body::Incoming, longest: usize) -> Result<Bytes, HttpError> {
     let mut read = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else {
             continue;
         };
-        if read.len() + data.len() > LONGEST_ANSWER {
-            return Err(HttpError::TooLong);
+        if read.len() + data.len() > longest {
+            return Err(HttpError::TooLong(longest));
         }
         read.extend_from_slice(&data);
     }

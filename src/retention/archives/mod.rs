@@ -1,0 +1,175 @@
+//! The archives that can be asked: buckets and directories of objects, and DynamoDB tables.
+//!
+//! An element of `archives` is read here, and opened as a [`super::archive::Archive`].
+
+pub mod objects;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use self::objects::body::Marshaler;
+use self::objects::place::{Bucket, Place, Root};
+use self::objects::{ObjectArchive, ReadSettings};
+use super::archive::{Archive, ArchiveError};
+use crate::aws::access::{OnePlace, StaticCredentials, check_role};
+use crate::aws::permission::Permission;
+use crate::component::Clock;
+use crate::config::Section;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// One checked element of `archives`.
+#[derive(Clone, Debug)]
+pub struct ArchivePlan {
+    place: Place,
+    settings: ReadSettings,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(default)]
+struct ObjectKeys {
+    bucket: String,
+    prefix: String,
+    url: String,
+    region: String,
+    endpoint: String,
+    s3_force_path_style: bool,
+    role_arn: String,
+    profile: String,
+    credentials: Option<StaticCredentials>,
+    format: String,
+    days_after: u32,
+    lifetime_days: Option<u32>,
+}
+
+impl Default for ObjectKeys {
+    fn default() -> Self {
+        Self {
+            bucket: String::new(),
+            prefix: String::new(),
+            url: String::new(),
+            region: String::new(),
+            endpoint: String::new(),
+            s3_force_path_style: false,
+            role_arn: String::new(),
+            profile: String::new(),
+            credentials: None,
+            format: String::new(),
+            days_after: 1,
+            lifetime_days: None,
+        }
+    }
+}
+
+impl ArchivePlan {
+    /// Reads one element: a map with `s3` or `dynamodb`. Problems are reported to the section.
+    pub fn check(section: &Section) -> Option<Self> {
+        if let Some(section) = section.take("s3") {
+            return read_objects(&section);
+        }
+        if section.take("dynamodb").is_some() {
+            section.error_at("dynamodb", "`dynamodb` is not built yet");
+            return None;
+        }
+        section.error("must be one of `s3`, `dynamodb` and `ledger`");
+        None
+    }
+
+    /// An archive of objects at a URL, reached as the environment says.
+    ///
+    /// # Errors
+    /// Why it is none.
+    pub fn of_url(url: &str) -> Result<Self, String> {
+        let yaml = serde_json::json!({"s3": {"url": url}}).to_string();
+        let section = Section::from_yaml(&yaml);
+        Self::check(&section).ok_or_else(|| section.problems().join("\n"))
+    }
+
+    /// As states and metrics name it.
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// What reading it needs of AWS.
+    pub fn permissions(&self) -> Vec<Permission> {
+        let Root::Bucket(bucket) = &self.place.root else {
+            return Vec::new();
+        };
+        let mut permissions = bucket.reading(&self.place.prefix);
+        if self.settings.lifetime.is_none() {
+            permissions.push(Permission {
+                sid: "ArchiveRules",
+                action: "s3:GetLifecycleConfiguration",
+                resource: format!("arn:aws:s3:::{}", bucket.name).into(),
+            });
+        }
+        permissions
+    }
+
+    /// Makes its client. Only the sources of credentials are asked.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub async fn open(&self, clock: Arc<dyn Clock>) -> Result<Arc<dyn Archive>, ArchiveError> {
+        let opened = self.place.open(Arc::clone(&clock), false).await;
+        let objects = opened.map_err(ArchiveError::Unreachable)?;
+        Ok(Arc::new(ObjectArchive::new(self.settings.clone(), objects, clock)))
+    }
+}
+
+fn read_objects(section: &Section) -> Option<ArchivePlan> {
+    let keys: ObjectKeys = section.read()?;
+    check_role(section, "role_arn", &keys.role_arn);
+    let mut place = if keys.url.is_empty() {
+        if keys.bucket.is_empty() {
+            section.error_at("bucket", "must be set, or `url`");
+        }
+        let bucket = Bucket {
+            name: keys.bucket.clone(),
+            ..Bucket::default()
+        };
+        Place {
+            root: Root::Bucket(Box::new(bucket)),
+            prefix: keys.prefix.trim_matches('/').to_owned(),
+        }
+    } else {
+        for (key, value) in [("bucket", &keys.bucket), ("prefix", &keys.prefix)] {
+            if !value.is_empty() {
+                section.error_at(key, "cannot stand beside `url`, which says it too");
+            }
+        }
+        Place::parse_url(section, "url", &keys.url)?
+    };
+    if let Root::Bucket(bucket) = &mut place.root {
+        bucket.endpoint = objects::place::check_endpoint(section, "endpoint", &keys.endpoint, true);
+        bucket.path_style = keys.s3_force_path_style;
+        bucket.place = OnePlace {
+            region: keys.region,
+            role_arn: keys.role_arn,
+            external_id: String::new(),
+            profile: keys.profile,
+            credentials: keys.credentials,
+        };
+    }
+    let format = keys.format.replace('-', "_");
+    let found = Marshaler::ALL.iter().copied().find(|how| how.name() == format);
+    if found.is_none() && !format.is_empty() {
+        let built = Marshaler::ALL
+            .iter()
+            .map(|how| format!("`{}`", how.name().replace('_', "-")));
+        let built: Vec<String> = built.collect();
+        section.error_at("format", format!("this build reads {}", built.join(", ")));
+    }
+    let lifetime = keys.lifetime_days.map(|days| (days > 0).then_some(DAY * days));
+    Some(ArchivePlan {
+        settings: ReadSettings {
+            name: place.name(),
+            format: found,
+            days_after: keys.days_after.min(31),
+            lifetime,
+        },
+        place,
+    })
+}
