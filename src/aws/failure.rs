@@ -99,6 +99,7 @@ impl Failure {
             | "ThrottledException"
             | "TooManyRequestsException"
             | "RequestLimitExceeded"
+            | "ProvisionedThroughputExceededException"
             | "SlowDown" => Failure::Throttled { code },
             _ if status == 429 => Failure::Throttled { code },
             "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => Failure::Expired,
@@ -168,6 +169,7 @@ mod tests {
             "ThrottledException",
             "TooManyRequestsException",
             "RequestLimitExceeded",
+            "ProvisionedThroughputExceededException",
         ] {
             assert_eq!(Failure::of_service("a:B", 400, code, "").outcome(), "throttled");
         }

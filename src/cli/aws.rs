@@ -8,14 +8,15 @@ use serde_json::{Value as Json, json};
 use super::output;
 use crate::aws::AccessSettings;
 use crate::aws::permission::Permission;
-use crate::components::receivers;
+use crate::components::{exporters, receivers};
 use crate::config::{Document, Environment, Inputs, Section};
+use crate::retention::archives::ArchivePlan;
 
 /// Prints the policy for a configuration. Exit code 1 where there is none.
 pub fn print_iam_policy(inputs: &Inputs, environment: &dyn Environment) -> ExitCode {
     let result = match Document::load(inputs, environment) {
         Ok(document) => iam_policy(&document)
-            .ok_or("the configuration has no AWS receiver that is accepted: see `radiosonde validate`".to_owned()),
+            .ok_or("the configuration has nothing that asks AWS and is accepted: see `radiosonde validate`".to_owned()),
         Err(problems) => Err(problems.to_string()),
     };
     match result {
@@ -41,22 +42,69 @@ const READERS: &[(&str, Reader)] = &[
     ("xray", receivers::xray::permissions),
 ];
 
-/// The policy for the AWS receivers of a configuration; `None` where it uses none that is accepted.
+/// Reads an exporter's section: the role it takes, and what it asks.
+type ExporterReader = fn(&Section) -> Option<(String, Vec<Permission>)>;
+
+/// The exporters that write to AWS and can say what they need.
+const WRITERS: &[(&str, ExporterReader)] = &[
+    ("awss3", exporters::awss3::permissions),
+    ("mlflow_dynamodb", exporters::mlflow_dynamodb::permissions),
+];
+
+/// The policy for what a configuration asks of AWS; `None` where that is nothing, or not accepted.
 pub fn iam_policy(document: &Document) -> Option<Json> {
-    let sections = document.root().take("receivers")?;
     let mut roles = BTreeSet::new();
     let mut permissions = BTreeSet::new();
-    for key in sections.keys() {
-        let kind = key.split('/').next().unwrap_or_default();
-        let Some((_, read)) = READERS.iter().find(|(known, _)| *known == kind) else {
-            continue;
-        };
-        let section = sections.take(&key);
-        let (access, own) = section.and_then(|section| read(&section))?;
+    for (section, read) in known(document, "receivers", READERS) {
+        let (access, own) = read(&section)?;
         roles.extend(access.accounts.into_iter().map(|account| account.role_arn));
         permissions.extend(own);
     }
+    for (section, read) in known(document, "exporters", WRITERS) {
+        let (role, own) = read(&section)?;
+        roles.insert(role);
+        permissions.extend(own);
+    }
+    for (section, read) in known(
+        document,
+        "processors",
+        &[("span_retention", archives as ArchivesReader)],
+    ) {
+        for plan in read(&section)? {
+            roles.insert(plan.role().to_owned());
+            permissions.extend(plan.permissions());
+        }
+    }
+    roles.remove("");
     (!permissions.is_empty()).then(|| policy(&permissions, &roles))
+}
+
+/// The sections of the kinds that have a reader.
+fn known<R: Copy>(document: &Document, of: &str, readers: &[(&str, R)]) -> Vec<(Section, R)> {
+    let Some(sections) = document.root().take(of) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for key in sections.keys() {
+        let kind = key.split('/').next().unwrap_or_default();
+        if let Some((_, read)) = readers.iter().find(|(known, _)| *known == kind)
+            && let Some(section) = sections.take(&key)
+        {
+            found.push((section, *read));
+        }
+    }
+    found
+}
+
+type ArchivesReader = fn(&Section) -> Option<Vec<ArchivePlan>>;
+
+/// The archives of a `span_retention`; `None` where one is not accepted.
+fn archives(section: &Section) -> Option<Vec<ArchivePlan>> {
+    let Some(archives) = section.take("archives") else {
+        return Some(Vec::new());
+    };
+    let elements = archives.elements().into_iter().filter(|element| !element.has("ledger"));
+    elements.map(|element| ArchivePlan::check(&element)).collect()
 }
 
 /// One statement for each purpose.
@@ -156,6 +204,21 @@ mod tests {
         let queries = "receivers: {awscloudwatch: {region: a, metrics: {queries: [{namespace: a, metric_name: b}]}}}";
         let policy = iam_policy(&document(queries)).unwrap();
         assert_eq!(self::actions(&policy), ["cloudwatch:GetMetricData"]);
+    }
+
+    #[test]
+    fn archives_add_what_writing_and_reading_them_needs() {
+        let text = "exporters:\n  awss3: {url: \"s3://b/traces\"}\n  mlflow_dynamodb: {table: t, region: r}\n\
+                    processors:\n  span_retention:\n    archives:\n    - s3: {bucket: b, prefix: traces, role_arn: \"arn:aws:iam::444455556666:role/m\"}\n    \
+                    - ledger: {path: x}\n";
+        let policy = iam_policy(&document(text)).unwrap();
+        let statements = policy["Statement"].as_array().unwrap();
+        let of = |sid: &str| statements.iter().find(|statement| statement["Sid"] == sid).unwrap();
+        assert_eq!(of("ArchiveObjects")["Action"], json!(["s3:GetObject", "s3:PutObject"]));
+        assert_eq!(of("ArchiveObjects")["Resource"], "arn:aws:s3:::b/traces/*");
+        assert_eq!(of("ArchiveRules")["Action"], "s3:GetLifecycleConfiguration");
+        assert_eq!(of("ArchiveTable")["Resource"], "arn:aws:dynamodb:*:*:table/t");
+        assert_eq!(of("Accounts")["Resource"], "arn:aws:iam::444455556666:role/m");
     }
 
     fn actions(policy: &Json) -> Vec<String> {

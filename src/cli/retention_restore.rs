@@ -286,7 +286,7 @@ async fn play(wanted: Wanted, plans: Vec<ArchivePlan>, mut checked: Checked) -> 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut archives = Vec::new();
     for plan in &plans {
-        let opened = plan.open(Arc::clone(&clock)).await;
+        let opened = plan.open(Arc::clone(&clock), None).await;
         archives.push(opened.map_err(|error| format!("{}: {error}", plan.name()))?);
     }
     let source = Source::default();

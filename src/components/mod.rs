@@ -41,6 +41,8 @@ pub const REGISTRY: &[&dyn Factory] = &[
     &exporters::debug::DebugFactory,
     &exporters::devstore::DevStoreFactory,
     &exporters::file::FileFactory,
+    #[cfg(feature = "aws")]
+    &exporters::mlflow_dynamodb::MlflowDynamoDbFactory,
     &exporters::nop::NopFactory,
     &exporters::otlp::OtlpFactory,
     &exporters::otlphttp::OtlpHttpFactory,

@@ -12,6 +12,8 @@ pub mod awsxray;
 pub mod debug;
 pub mod devstore;
 pub mod file;
+#[cfg(feature = "aws")]
+pub mod mlflow_dynamodb;
 pub mod nop;
 pub mod otlp;
 pub mod otlphttp;

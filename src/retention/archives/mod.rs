@@ -2,6 +2,7 @@
 //!
 //! An element of `archives` is read here, and opened as a [`super::archive::Archive`].
 
+pub mod mlflow;
 pub mod objects;
 
 use std::sync::Arc;
@@ -9,8 +10,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::mlflow::table::TablePlace;
+use self::mlflow::{Experiments, MlflowArchive};
 use self::objects::body::Marshaler;
-use self::objects::place::{Bucket, Place, Root};
+use self::objects::place::{Bucket, Place, Root, check_endpoint};
 use self::objects::{ObjectArchive, ReadSettings};
 use super::archive::{Archive, ArchiveError};
 use crate::aws::access::{OnePlace, StaticCredentials, check_role};
@@ -19,12 +22,55 @@ use crate::component::Clock;
 use crate::config::Section;
 
 const DAY: Duration = Duration::from_secs(86_400);
+/// The only layout of a table that is known.
+const LAYOUT: &str = "mlflow-dynamodbstore";
 
 /// One checked element of `archives`.
 #[derive(Clone, Debug)]
-pub struct ArchivePlan {
-    place: Place,
-    settings: ReadSettings,
+pub enum ArchivePlan {
+    Objects {
+        place: Place,
+        settings: ReadSettings,
+    },
+    Table {
+        name: String,
+        place: TablePlace,
+        experiments: Experiments,
+        lifetime: Option<Option<Duration>>,
+    },
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(default)]
+struct TableKeys {
+    table: String,
+    layout: String,
+    /// One or many; `auto` alone.
+    experiments: Vec<String>,
+    region: String,
+    endpoint: String,
+    role_arn: String,
+    profile: String,
+    credentials: Option<StaticCredentials>,
+    ttl_attribute: String,
+    lifetime_days: Option<u32>,
+}
+
+impl Default for TableKeys {
+    fn default() -> Self {
+        Self {
+            table: String::new(),
+            layout: LAYOUT.to_owned(),
+            experiments: vec!["auto".to_owned()],
+            region: String::new(),
+            endpoint: String::new(),
+            role_arn: String::new(),
+            profile: String::new(),
+            credentials: None,
+            ttl_attribute: "ttl".to_owned(),
+            lifetime_days: None,
+        }
+    }
 }
 
 #[derive(Deserialize, Serialize)]
@@ -69,9 +115,8 @@ impl ArchivePlan {
         if let Some(section) = section.take("s3") {
             return read_objects(&section);
         }
-        if section.take("dynamodb").is_some() {
-            section.error_at("dynamodb", "`dynamodb` is not built yet");
-            return None;
+        if let Some(section) = section.take("dynamodb") {
+            return read_table(&section);
         }
         section.error("must be one of `s3`, `dynamodb` and `ledger`");
         None
@@ -89,34 +134,125 @@ impl ArchivePlan {
 
     /// As states and metrics name it.
     pub fn name(&self) -> &str {
-        &self.settings.name
+        match self {
+            ArchivePlan::Objects { settings, .. } => &settings.name,
+            ArchivePlan::Table { name, .. } => name,
+        }
     }
 
     /// What reading it needs of AWS.
     pub fn permissions(&self) -> Vec<Permission> {
-        let Root::Bucket(bucket) = &self.place.root else {
-            return Vec::new();
-        };
-        let mut permissions = bucket.reading(&self.place.prefix);
-        if self.settings.lifetime.is_none() {
-            permissions.push(Permission {
-                sid: "ArchiveRules",
-                action: "s3:GetLifecycleConfiguration",
-                resource: format!("arn:aws:s3:::{}", bucket.name).into(),
-            });
+        match self {
+            ArchivePlan::Objects { place, settings } => {
+                let Root::Bucket(bucket) = &place.root else {
+                    return Vec::new();
+                };
+                let mut permissions = bucket.reading(&place.prefix);
+                if settings.lifetime.is_none() {
+                    permissions.push(Permission {
+                        sid: "ArchiveRules",
+                        action: "s3:GetLifecycleConfiguration",
+                        resource: format!("arn:aws:s3:::{}", bucket.name).into(),
+                    });
+                }
+                permissions
+            }
+            ArchivePlan::Table { place, .. } => {
+                let actions = [
+                    "dynamodb:BatchGetItem",
+                    "dynamodb:GetItem",
+                    "dynamodb:Query",
+                    "dynamodb:Scan",
+                ];
+                place.permissions(&actions)
+            }
         }
-        permissions
     }
 
-    /// Makes its client. Only the sources of credentials are asked.
+    /// The role that is taken for it; empty: none.
+    pub fn role(&self) -> &str {
+        match self {
+            ArchivePlan::Objects { place, .. } => match &place.root {
+                Root::Bucket(bucket) => &bucket.place.role_arn,
+                Root::Directory(_) => "",
+            },
+            ArchivePlan::Table { place, .. } => &place.place.role_arn,
+        }
+    }
+
+    /// Makes its client. Only the sources of credentials are asked. `read_units_per_s`: DynamoDB's units that may be
+    /// spent in a second; `None`: no bound.
     ///
     /// # Errors
     /// Where it cannot be made.
-    pub async fn open(&self, clock: Arc<dyn Clock>) -> Result<Arc<dyn Archive>, ArchiveError> {
-        let opened = self.place.open(Arc::clone(&clock), false).await;
-        let objects = opened.map_err(ArchiveError::Unreachable)?;
-        Ok(Arc::new(ObjectArchive::new(self.settings.clone(), objects, clock)))
+    pub async fn open(
+        &self,
+        clock: Arc<dyn Clock>,
+        read_units_per_s: Option<f64>,
+    ) -> Result<Arc<dyn Archive>, ArchiveError> {
+        match self {
+            ArchivePlan::Objects { place, settings } => {
+                let opened = place.open(Arc::clone(&clock), false).await;
+                let objects = opened.map_err(ArchiveError::Unreachable)?;
+                Ok(Arc::new(ObjectArchive::new(settings.clone(), objects, clock)))
+            }
+            ArchivePlan::Table {
+                name,
+                place,
+                experiments,
+                lifetime,
+            } => {
+                let opened = place.open(clock, read_units_per_s).await;
+                let table = opened.map_err(ArchiveError::Unreachable)?;
+                Ok(Arc::new(MlflowArchive::new(
+                    name.clone(),
+                    table,
+                    experiments.clone(),
+                    *lifetime,
+                )))
+            }
+        }
     }
+}
+
+fn read_table(section: &Section) -> Option<ArchivePlan> {
+    let keys: TableKeys = section.read()?;
+    if keys.table.is_empty() {
+        section.error_at("table", "must be set");
+    }
+    if keys.layout != LAYOUT {
+        section.error_at("layout", format!("must be `{LAYOUT}`: no other is known"));
+    }
+    if keys.ttl_attribute.is_empty() {
+        section.error_at("ttl_attribute", "must be set");
+    }
+    check_role(section, "role_arn", &keys.role_arn);
+    let is_auto = keys.experiments == ["auto"];
+    let experiments = if is_auto {
+        Experiments::Auto
+    } else {
+        Experiments::These(keys.experiments)
+    };
+    if experiments == Experiments::These(Vec::new()) {
+        section.error_at("experiments", "must be `auto` or name at least one");
+    }
+    Some(ArchivePlan::Table {
+        name: format!("dynamodb://{}", keys.table),
+        place: TablePlace {
+            name: keys.table,
+            ttl_attribute: keys.ttl_attribute,
+            endpoint: check_endpoint(section, "endpoint", &keys.endpoint, true),
+            place: OnePlace {
+                region: keys.region,
+                role_arn: keys.role_arn,
+                external_id: String::new(),
+                profile: keys.profile,
+                credentials: keys.credentials,
+            },
+        },
+        experiments,
+        lifetime: keys.lifetime_days.map(|days| (days > 0).then_some(DAY * days)),
+    })
 }
 
 fn read_objects(section: &Section) -> Option<ArchivePlan> {
@@ -143,7 +279,7 @@ fn read_objects(section: &Section) -> Option<ArchivePlan> {
         Place::parse_url(section, "url", &keys.url)?
     };
     if let Root::Bucket(bucket) = &mut place.root {
-        bucket.endpoint = objects::place::check_endpoint(section, "endpoint", &keys.endpoint, true);
+        bucket.endpoint = check_endpoint(section, "endpoint", &keys.endpoint, true);
         bucket.path_style = keys.s3_force_path_style;
         bucket.place = OnePlace {
             region: keys.region,
@@ -163,7 +299,7 @@ fn read_objects(section: &Section) -> Option<ArchivePlan> {
         section.error_at("format", format!("this build reads {}", built.join(", ")));
     }
     let lifetime = keys.lifetime_days.map(|days| (days > 0).then_some(DAY * days));
-    Some(ArchivePlan {
+    Some(ArchivePlan::Objects {
         settings: ReadSettings {
             name: place.name(),
             format: found,
