@@ -25,6 +25,22 @@ struct ClockCommand {
     skew_s: Option<f64>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TablesCommand {
+    /// Makes a table with the keys of MLflow's store.
+    create_mlflow: Option<MlflowTable>,
+    /// How late items go whose time has passed.
+    ttl_delay_s: Option<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MlflowTable {
+    region: String,
+    name: String,
+}
+
 /// Answers one control request. An empty body reads, a JSON body changes.
 pub(super) async fn answer(simulator: &Simulator, command: &str, query: &str, body: &[u8]) -> Response {
     let answered = match command {
@@ -42,6 +58,7 @@ pub(super) async fn answer(simulator: &Simulator, command: &str, query: &str, bo
         }
         "calls" => Ok(json!(simulator.calls())),
         "sns" => Ok(json!(simulator.publications())),
+        "tables" => tables(simulator, body),
         "truth" => truth(simulator, query),
         "xray" => simulator
             .xray
@@ -50,7 +67,7 @@ pub(super) async fn answer(simulator: &Simulator, command: &str, query: &str, bo
         _ => {
             return plain(
                 StatusCode::NOT_FOUND,
-                "clock, faults, scenario, bill, calls, sns, truth, xray, xray/truth",
+                "clock, faults, scenario, bill, calls, sns, tables, truth, xray, xray/truth",
             );
         }
     };
@@ -97,6 +114,23 @@ fn scenario(simulator: &Simulator, body: &[u8]) -> Result<Json, String> {
     }
     let world = simulator.world();
     Ok(json!({"name": world.scenario.name, "start": world.scenario.start, "series": world.series().len()}))
+}
+
+/// How many items each table has.
+fn tables(simulator: &Simulator, body: &[u8]) -> Result<Json, String> {
+    let account = simulator.world().scenario.account.clone();
+    let now = simulator.now_s();
+    let mut tables = simulator.tables();
+    if !body.is_empty() {
+        let command: TablesCommand = read(body)?;
+        if let Some(delay) = command.ttl_delay_s {
+            tables.ttl_delay_s = delay;
+        }
+        if let Some(table) = command.create_mlflow {
+            tables.create_mlflow(&account, &table.region, &table.name);
+        }
+    }
+    Ok(json!(tables.counts(now)))
 }
 
 /// `?from=<unix seconds>&to=<unix seconds>`: every span of the traces that start there, whenever they arrive.

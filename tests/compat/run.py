@@ -17,7 +17,7 @@ PYTHON, PHOENIX, NODE = PLACE / "python", PLACE / "phoenix", PLACE / "node"
 
 PYTHON_PACKAGES = [
     "opentelemetry-sdk~=1.45", "opentelemetry-exporter-otlp-proto-grpc~=1.45", "opentelemetry-exporter-otlp-proto-http~=1.45",
-    "boto3", "moto[dynamodb,server]~=5.2", "opentelemetry-instrumentation-botocore",
+    "boto3", "moto[dynamodb,s3,server]~=5.2", "opentelemetry-instrumentation-botocore",
     "aws-xray-sdk~=2.14",
 ]
 PHOENIX_PACKAGES = ["arize-phoenix"]
@@ -60,6 +60,7 @@ def checks():
     yield "xray_poll", None if has_module(python, "boto3") else "boto3 is not installed"
     if (HERE / "boto3_simulator.py").exists():
         yield "boto3_simulator", None if has_module(python, "boto3") else "boto3 is not installed"
+    yield "archive_moto", None if has_module(python, "moto.server") and has_module(python, "boto3") else "boto3 or moto is not installed"
     yield "xray_sdk", None if has_module(python, "aws_xray_sdk") else "the AWS X-Ray SDK for Python is not installed"
 
 

@@ -296,7 +296,8 @@ fn read_objects(section: &Section) -> Option<ArchivePlan> {
             .iter()
             .map(|how| format!("`{}`", how.name().replace('_', "-")));
         let built: Vec<String> = built.collect();
-        section.error_at("format", format!("this build reads {}", built.join(", ")));
+        let built = built.join(", ");
+        section.error_at("format", format!("`{}` is not built yet: {built} are", keys.format));
     }
     let lifetime = keys.lifetime_days.map(|days| (days > 0).then_some(DAY * days));
     Some(ArchivePlan::Objects {
@@ -308,4 +309,65 @@ fn read_objects(section: &Section) -> Option<ArchivePlan> {
         },
         place,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(yaml: &str) -> (Option<ArchivePlan>, Vec<String>) {
+        let section = Section::from_yaml(yaml);
+        let plan = ArchivePlan::check(&section);
+        (plan, section.problems())
+    }
+
+    #[test]
+    fn an_archive_is_a_bucket_a_directory_or_a_table() {
+        for (yaml, name) in [
+            (
+                "s3: {bucket: b, prefix: /traces/, format: otlp-proto, lifetime_days: 90}",
+                "s3://b/traces",
+            ),
+            ("s3: {url: \"file:///var/lib/traces\"}", "file:///var/lib/traces"),
+            (
+                "dynamodb: {table: mlflow, layout: mlflow-dynamodbstore, experiments: auto, ttl_attribute: ttl}",
+                "dynamodb://mlflow",
+            ),
+            (
+                "dynamodb: {table: mlflow, experiments: [\"0\", \"7\"], lifetime_days: 0}",
+                "dynamodb://mlflow",
+            ),
+        ] {
+            let (plan, problems) = check(yaml);
+            assert_eq!(plan.unwrap().name(), name, "{problems:?}");
+            assert!(problems.is_empty(), "{yaml}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_or_not_built_is_refused_where_it_stands() {
+        for (yaml, words) in [
+            ("{}", "must be one of `s3`, `dynamodb` and `ledger`"),
+            ("s3: {}", "must be set, or `url`"),
+            ("s3: {url: \"s3://b\", bucket: c}", "cannot stand beside `url`"),
+            (
+                "s3: {bucket: b, format: otlp-parquet}",
+                "`otlp-parquet` is not built yet",
+            ),
+            ("s3: {bucket: b, role_arn: me}", "ARN of a role"),
+            ("dynamodb: {}", "table"),
+            ("dynamodb: {table: t, layout: other}", "mlflow-dynamodbstore"),
+            ("dynamodb: {table: t, experiments: []}", "at least one"),
+            ("dynamodb: {table: t, ttl_attribute: ''}", "must be set"),
+        ] {
+            let (_, problems) = check(yaml);
+            assert!(
+                problems.iter().any(|problem| problem.contains(words)),
+                "{yaml}: {problems:?}"
+            );
+        }
+        let unknown = Section::from_yaml("s3: {bucket: b, buckt: c}");
+        ArchivePlan::check(&unknown);
+        assert!(unknown.problems().iter().any(|problem| problem.contains("buckt")));
+    }
 }

@@ -76,6 +76,17 @@ impl Tables {
         table.items.values().cloned().collect()
     }
 
+    /// How many items each table has at `now`: `account/region/name`.
+    pub fn counts(&mut self, now: f64) -> BTreeMap<String, usize> {
+        let delay = self.ttl_delay_s;
+        let mut counts = BTreeMap::new();
+        for ((account, region, name), table) in &mut self.tables {
+            table.sweep(now, delay);
+            counts.insert(format!("{account}/{region}/{name}"), table.items.len());
+        }
+        counts
+    }
+
     /// Puts an item as it is, for tests and scenarios.
     pub fn put(&mut self, account: &str, region: &str, name: &str, item: Item) -> Result<(), ApiError> {
         let key = (account.to_owned(), region.to_owned(), name.to_owned());

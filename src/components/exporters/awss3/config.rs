@@ -21,14 +21,26 @@ const NOT_BUILT: [(&str, &str); 5] = [
     ("retry_max_backoff", "`retry_on_failure` says how often and when"),
 ];
 
-#[derive(Deserialize, Serialize, Default)]
+#[derive(Deserialize, Serialize)]
 #[serde(default)]
 struct Keys {
     url: String,
-    marshaler: Marshaler,
+    marshaler: String,
     compression: Option<Compression>,
     profile: String,
     credentials: Option<StaticCredentials>,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            marshaler: Marshaler::default().name().to_owned(),
+            compression: None,
+            profile: String::new(),
+            credentials: None,
+        }
+    }
 }
 
 /// `s3uploader`.
@@ -122,6 +134,7 @@ impl Config {
         if keys.compression.is_some() && uploader.compression.is_some() {
             section.error_at("compression", "stands in `s3uploader` too: once is enough");
         }
+        let marshaler = read_marshaler(section, &keys.marshaler);
         let compression = keys.compression.or(uploader.compression).unwrap_or_default();
         Some(Self {
             delivery,
@@ -129,11 +142,24 @@ impl Config {
             layout: Layout {
                 partition: uploader.s3_partition_format,
                 file_prefix: uploader.file_prefix,
-                marshaler: keys.marshaler,
+                marshaler,
                 compression,
             },
         })
     }
+}
+
+/// Those of the Collector's and ours that are not built are refused by name.
+fn read_marshaler(section: &Section, name: &str) -> Marshaler {
+    if let Some(found) = Marshaler::ALL.iter().find(|how| how.name() == name) {
+        return *found;
+    }
+    let message = match name {
+        "otlp_parquet" | "sumo_ic" | "body" => format!("`{name}` is not built yet: `otlp_json` and `otlp_proto` are"),
+        _ => "must be `otlp_json` or `otlp_proto`".to_owned(),
+    };
+    section.error_at("marshaler", message);
+    Marshaler::default()
 }
 
 fn read_uploader(section: &Section) -> Option<Uploader> {

@@ -26,6 +26,7 @@ const ATTEMPT: Duration = Duration::from_secs(15);
 const CONNECT: Duration = Duration::from_secs(3);
 /// Attempts of a call that is throttled or lost.
 const ATTEMPTS: u32 = 3;
+const BACKOFF: Duration = Duration::from_millis(100);
 /// Keys of one BatchGetItem.
 const MOST_KEYS: usize = 100;
 /// Rounds for what a BatchGetItem did not process, and the first pause.
@@ -118,9 +119,12 @@ impl TablePlace {
             .connect_timeout(CONNECT)
             .operation_attempt_timeout(ATTEMPT)
             .build();
+        let retry = RetryConfig::standard()
+            .with_max_attempts(ATTEMPTS)
+            .with_initial_backoff(BACKOFF);
         let mut builder = aws_sdk_dynamodb::config::Builder::from(&sdk)
             .timeout_config(timeouts)
-            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS));
+            .retry_config(retry);
         if !self.endpoint.is_empty() {
             builder = builder.endpoint_url(&self.endpoint);
         }

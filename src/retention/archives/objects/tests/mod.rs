@@ -1,4 +1,7 @@
-//! Writing and reading over a directory, with a clock that stands still.
+//! Writing and reading over a directory, with a clock that stands still; over S3 in `s3`.
+
+#[cfg(feature = "simulator")]
+mod s3;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +14,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use super::body::{Compression, Marshaler};
 use super::place::{Place, Root};
 use super::write::{Layout, Writer};
-use super::*;
+use super::{ObjectArchive, ReadSettings};
 use crate::component::{BoxFuture, Clock, UnixNanos};
 use crate::pdata::{Batch, Decoded, Origin};
 use crate::retention::archive::{Archive, Day, Found, StoredCopy, TraceId, span_xor};
