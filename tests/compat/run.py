@@ -22,7 +22,7 @@ PYTHON_PACKAGES = [
 ]
 PHOENIX_PACKAGES = ["arize-phoenix"]
 NODE_PACKAGES = ["@opentelemetry/api@^1.9", "@opentelemetry/resources@^2.12", "@opentelemetry/sdk-trace-base@^2.12",
-                 "@opentelemetry/sdk-metrics@^2.12", "@opentelemetry/sdk-logs@^0.223", "playwright-core@^1.64"]
+                 "@opentelemetry/sdk-metrics@^2.12", "@opentelemetry/sdk-logs@^0.223", "playwright-core@^1.64", "typescript@^5"]
 NODE_PACKAGES += [f"@opentelemetry/exporter-{signal}-otlp-{kind}@^0.223" for signal in ("trace", "metrics", "logs")
                   for kind in ("grpc", "proto", "http")]
 
@@ -53,6 +53,7 @@ def checks():
     yield "python_sdk", sdk
     yield "node_sdk", node
     yield "browser", browser
+    yield "dev_page", browser
     yield "phoenix", sdk or (None if has_module(phoenix, "phoenix") else "arize-phoenix is not installed")
     yield "phoenix_xray", None if has_module(phoenix, "phoenix") and has_module(python, "boto3") else "arize-phoenix or boto3 is not installed"
     botocore = None if has_module(python, "opentelemetry.instrumentation.botocore") else "opentelemetry-instrumentation-botocore is not installed"

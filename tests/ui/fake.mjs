@@ -20,6 +20,7 @@ export function start({ port = 0, largeSpans = 100000, live = false, api = '', e
   const data = empty ? { spans: [], logs: [], named: {} } : generate({ largeSpans });
   const model = modelOf(data);
   const clients = new Set();
+  let streams = 0;
   const push = (event, body) => {
     for (const client of clients) client.write(`id: ${Date.now()}\nevent: ${event}\ndata: ${JSON.stringify(body)}\n\n`);
   };
@@ -38,6 +39,7 @@ export function start({ port = 0, largeSpans = 100000, live = false, api = '', e
       if (url.pathname === '/api/v1/stream') {
         answer.writeHead(200, { ...HEADERS, 'content-type': 'text/event-stream' });
         answer.write(': open\n\n');
+        streams += 1;
         clients.add(answer);
         request.on('close', () => clients.delete(answer));
         return undefined;
@@ -55,7 +57,7 @@ export function start({ port = 0, largeSpans = 100000, live = false, api = '', e
     }
     return page(url, answer);
   });
-  return new Promise((ready) => server.listen(port, '127.0.0.1', () => ready({ port: server.address().port, named: data.named, arrive, push, model, close: () => (clearInterval(timer), server.closeAllConnections(), server.close()) })));
+  return new Promise((ready) => server.listen(port, '127.0.0.1', () => ready({ port: server.address().port, named: data.named, streams: () => streams, arrive, push, model, close: () => (clearInterval(timer), server.closeAllConnections(), server.close()) })));
 }
 
 function page(url, answer) {

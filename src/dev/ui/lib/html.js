@@ -115,7 +115,16 @@ function nodesOf(value) {
     fill(place, value);
     return [...holder.childNodes];
   }
-  return [document.createTextNode(String(value))];
+  return [document.createTextNode(visible(String(value)))];
+}
+
+/** Characters that turn the direction of text around, or command a terminal, are shown as signs. @param {string} text */
+export function visible(text) {
+  if (!/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/.test(text)) return text;
+  return text
+    .replace(/\r\n/g, '\n')
+    .replace(/[\u0000-\u0008\u000b-\u001f]/g, (sign) => String.fromCharCode(0x2400 + sign.charCodeAt(0)))
+    .replace(/[\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, '\ufffd');
 }
 
 /** @param {Element} node @param {string} name @param {any} value */

@@ -20,7 +20,14 @@ export function page() {
     const all = [['DynamoDB', answer.tables], ['SageMaker', [...(answer.endpoints ?? []), ...(answer.jobs ?? [])]], ['X-Ray', null], ['Calls', answer.calls]];
     return tabs('Parts', all.map(([name, list]) => ({ name, href: address('/aws', { part: name === 'DynamoDB' ? '' : name }), count: list?.length })), part());
   }}<span class="grow"></span>${() => bill(source.data.value?.bill)}</header>
-    <div class="scroll">${view(source, (answer) => (answer.configured === false ? none(answer) : html`<div class="grid">${sources(answer.sources)}${() => ({ DynamoDB: () => tables(answer), SageMaker: () => sagemaker(answer), 'X-Ray': () => xray(answer.xray), Calls: () => calls(answer) })[part()]?.()}</div>`))}</div></div>`;
+    <div class="scroll">${view(source, (answer) => (answer.configured === false ? none(answer) : html`<div class="grid">${sources(answer.sources)}${() => shown(answer, part())}</div>`))}</div></div>`;
+}
+
+/** @param {any} answer @param {string} part */
+function shown(answer, part) {
+  if (part === 'SageMaker') return sagemaker(answer);
+  if (part === 'X-Ray') return xray(answer.xray);
+  return part === 'Calls' ? calls(answer) : tables(answer);
 }
 
 /** @param {any} answer */

@@ -2,7 +2,7 @@
 /** Flame graph of one trace or of all that match: width is time, what is above is called by what is below it. */
 
 import { effect, onCleanup, signal } from '../lib/signals.js';
-import { html } from '../lib/html.js';
+import { html, visible } from '../lib/html.js';
 import { get, resource } from '../lib/api.js';
 import { address, go, param, setParams } from '../lib/router.js';
 import { keys } from '../lib/keys.js';
@@ -195,7 +195,7 @@ function draw(canvas, boxes, active, font) {
     pen.rect(x, y, width - 4, ROW);
     pen.clip();
     pen.fillStyle = colour('text');
-    pen.fillText(`${node.name.slice(0, 120)}${node.count > 1 ? ` ×${count(node.count)}` : ''}  ${duration(node.total)}`, x + 6, y + ROW / 2);
+    pen.fillText(`${visible(node.name.slice(0, 120))}${node.count > 1 ? ` ×${count(node.count)}` : ''}  ${duration(node.total)}`, x + 6, y + ROW / 2);
     pen.restore();
   }
 }

@@ -87,7 +87,7 @@ function price(model, which) {
   const change = (/** @type {any} */ event) => {
     const value = Number.parseFloat(event.target.value);
     const next = { ...prices.peek() };
-    const own = { input: 0, output: 0, ...next[model], [which]: Number.isFinite(value) && value >= 0 ? value : 0 };
+    const own = { ...(next[model] ?? { input: 0, output: 0 }), [which]: Number.isFinite(value) && value >= 0 ? value : 0 };
     if (own.input === 0 && own.output === 0) delete next[model];
     else next[model] = own;
     prices.value = next;

@@ -8,7 +8,7 @@
  * @returns {{ nodes: Placed[], edges: { edge: any, path: string, middle: [number, number] }[], width: number, height: number }}
  */
 export function layout(nodes, edges, size) {
-  const [gapX, gapY, margin] = [120, 34, 40];
+  const [gapX, gapY, margin] = [164, 34, 40];
   const ids = new Set(nodes.map((node) => node.id));
   const real = edges.filter((edge) => ids.has(edge.from) && ids.has(edge.to) && edge.from !== edge.to);
   const column = columns(nodes, real);
@@ -88,7 +88,7 @@ function curve(from, to, size) {
   const [x2, y2] = [to[0], to[1] + size.height / 2];
   if (x2 > x1) {
     const bend = Math.max(30, (x2 - x1) / 2);
-    return { path: `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2 - 2} ${y2}`, middle: along(0.62, [x1, x1 + bend, x2 - bend, x2], [y1, y1, y2, y2]) };
+    return { path: `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2 - 2} ${y2}`, middle: along(0.54, [x1, x1 + bend, x2 - bend, x2], [y1, y1, y2, y2]) };
   }
   // Back to the left: around below.
   const low = Math.max(from[1], to[1]) + size.height + 26;

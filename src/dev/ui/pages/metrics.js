@@ -100,7 +100,7 @@ function metric(name, about) {
     if (times.length === 0) return null;
     const [from, to] = [Math.min(...times), Math.max(...times)];
     const onScale = /^p\d/.test(way()) || way() === 'value';
-    return { from, to: to > from ? to : from + 1000, format, lines, exemplars: onScale ? exemplars : [] };
+    return { from, to: to > from ? to : from + 1000, format, binary: unit === 'By', lines, exemplars: onScale ? exemplars : [] };
   };
 
   const labels = () => [...new Set((answer.data.value?.labels ?? answer.data.value?.series?.flatMap((/** @type {any} */ one) => Object.keys(one.labels ?? {})) ?? []))];

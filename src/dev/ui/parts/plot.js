@@ -22,6 +22,7 @@ import { icon } from './icons.js';
  * @property {{ bounds: number[], columns: { at: number, counts: number[] }[] }} [heat]
  * @property {{ x: number, y: number, ref: any }[]} [exemplars]
  * @property {boolean} [logarithmic]
+ * @property {boolean} [binary] values are bytes
  */
 
 /** @typedef {{ left: number, right: number, top: number, bottom: number, width: number, height: number, min: number, max: number }} Frame */
@@ -227,7 +228,7 @@ function axes(pen, model, frame, x, y) {
   pen.fillStyle = colour('dim');
   pen.textBaseline = 'middle';
   pen.textAlign = 'right';
-  const marks = model.heat ? [] : model.points ? logTicks(frame.min, frame.max) : ticks(frame.min, frame.max, Math.max(2, Math.round(frame.height / 42)));
+  const marks = model.heat ? [] : model.points ? logTicks(frame.min, frame.max) : roundMarks(model, frame);
   let last = '';
   for (const mark of marks) {
     const at = Math.round(y(mark)) + 0.5;
@@ -263,6 +264,12 @@ function tidy(text) {
 function timeStep(least) {
   const steps = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 15e3, 3e4, 6e4, 12e4, 3e5, 6e5, 9e5, 18e5, 36e5, 72e5, 216e5, 432e5, 864e5];
   return steps.find((step) => step >= least) ?? Math.ceil(least / 864e5) * 864e5;
+}
+
+/** Bytes are round in powers of 1024. @param {Model} model @param {Frame} frame */
+function roundMarks(model, frame) {
+  const unit = model.binary && frame.max > 1024 ? 1024 ** Math.floor(Math.log(frame.max) / Math.log(1024)) : 1;
+  return ticks(frame.min / unit, frame.max / unit, Math.max(2, Math.round(frame.height / 42))).map((mark) => mark * unit);
 }
 
 /** Round values between two. @param {number} min @param {number} max @param {number} about */
@@ -418,7 +425,8 @@ function diamond(pen, x, y) {
 /** What is under the cursor, for picking. @param {Model} model @param {number} at @param {Frame} frame @param {number} top */
 function nearest(model, at, frame, top) {
   const perPixel = (model.to - model.from) / frame.width;
-  let [best, distance] = [null, 18];
+  let best = /** @type {any} */ (null);
+  let distance = 18;
   for (const [x, y, , ref] of model.points?.at ?? []) {
     const far = Math.hypot((x - at) / perPixel, top ? yOf(model, frame, y) - top : 0);
     if (far < distance) [best, distance] = [ref, far];

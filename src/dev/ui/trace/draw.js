@@ -2,6 +2,7 @@
 /** Draws the rows of the waterfall that are in view, and its minimap. Takes plain data, keeps nothing. */
 
 import { colour, serviceColour } from '../lib/colour.js';
+import { visible } from '../lib/html.js';
 import { axisDuration, duration, relative } from '../lib/format.js';
 import { ticks } from '../parts/plot.js';
 
@@ -185,7 +186,7 @@ const widths = new Map();
 /** @param {Scene} scene @param {string} text @param {number} x @param {number} y @param {string} fill @param {number} weight @returns {number} its width */
 function write(scene, text, x, y, fill, weight) {
   const { pen } = scene;
-  const shown = text.length > 160 ? `${text.slice(0, 160)}…` : text;
+  const shown = visible(text.length > 160 ? `${text.slice(0, 160)}…` : text);
   pen.font = `${weight} 12px ${scene.font}`;
   pen.fillStyle = fill;
   pen.fillText(shown, x, y + 0.5);

@@ -22,8 +22,8 @@ export class Rows {
     this.error = signal(/** @type {any} */ (null));
     /** @type {Map<number, any[]>} */
     this.chunks = new Map();
-    /** @type {Set<number>} */
-    this.asked = new Set();
+    /** @type {Map<number, Promise<void>>} */
+    this.asked = new Map();
     /** @type {Hidden[]} not nested, in order */
     this.hidden = [];
     /** @type {Map<number, Hidden[]>} what a row hides of its own, nested or not */
@@ -42,10 +42,16 @@ export class Rows {
     return rows[at % CHUNK];
   }
 
+  /** @param {number} number of the chunk @returns {Promise<void>} */
+  fetch(number) {
+    if (number < 0 || (this.total > 0 && number * CHUNK >= this.total)) return Promise.resolve();
+    let coming = this.asked.get(number);
+    if (!coming) this.asked.set(number, (coming = this.read(number)));
+    return coming;
+  }
+
   /** @param {number} number of the chunk */
-  async fetch(number) {
-    if (this.asked.has(number) || number < 0 || (this.total > 0 && number * CHUNK >= this.total)) return;
-    this.asked.add(number);
+  async read(number) {
     const { generation } = this;
     try {
       const answer = await get(`/traces/${this.id}`, { offset: number * CHUNK, limit: CHUNK });
@@ -70,12 +76,12 @@ export class Rows {
     const answers = await Promise.all(numbers.map((number) => get(`/traces/${this.id}`, { offset: number * CHUNK, limit: CHUNK }).catch(() => null)));
     if (generation !== this.generation || !answers[0]) return;
     this.chunks = new Map();
-    this.asked = new Set();
+    this.asked = new Map();
     this.byRow = new Map();
     answers.forEach((answer, index) => {
       if (!answer) return;
       this.chunks.set(numbers[index], answer.rows);
-      this.asked.add(numbers[index]);
+      this.asked.set(numbers[index], Promise.resolve());
       this.total = answer.rows_total;
       for (const row of answer.rows) if (closed.includes(row.span_id)) this.byRow.set(row.i, [{ from: row.i + 1, to: row.i + 1 + row.descendants, by: row.i }]);
     });
@@ -173,7 +179,7 @@ export class Rows {
     return at;
   }
 
-  /** The place of a row among those shown; of a hidden one, that of what hides it. @param {number} at */
+  /** The place of a row among those shown; of a hidden one, that of what hides it. @param {number} at @returns {number} */
   placeOf(at) {
     let place = at;
     for (const span of this.hidden) {

@@ -2,7 +2,7 @@
 /** Everything about one span. Values are shown as what they are; a click on one asks for all spans that have it. */
 
 import { signal } from '../lib/signals.js';
-import { html, isHarmless } from '../lib/html.js';
+import { html, isHarmless, visible } from '../lib/html.js';
 import { get, resource } from '../lib/api.js';
 import { address } from '../lib/router.js';
 import { clock, count, duration, measure, plural, relative, shortId } from '../lib/format.js';
@@ -81,7 +81,12 @@ function attribute(one, scope) {
     : one.type === 'none' ? html`<span class="faint">no value</span>`
     : isShort ? html`<a class=${`value is-${one.type}`} href=${query} title="All traces with this value">${shown}</a>`
     : html`<details class="long"><summary><span class="value">${shown.slice(0, 160)}…</span></summary><pre>${shown.slice(0, 100_000)}</pre></details>`;
-  return html`<div><dt title=${`${one.key}: ${one.type}`}>${one.key}</dt><dd>${value}${isLink ? html`<a class="ghost out" href=${shown} target="_blank" rel="noopener noreferrer" title="Open the address in a new tab" aria-label="Open the address in a new tab">${icon('link', 12)}</a>` : null}<button class="ghost out" title="Copy" aria-label=${`Copy the value of ${one.key}`} @click=${() => copy(shown)}>${icon('copy', 12)}</button></dd></div>`;
+  return html`<div><dt title=${`${one.key}: ${one.type}`}>${breakable(one.key)}</dt><dd>${value}${isLink ? html`<a class="ghost out" href=${shown} target="_blank" rel="noopener noreferrer" title="Open the address in a new tab" aria-label="Open the address in a new tab">${icon('link', 12)}</a>` : null}<button class="ghost out" title="Copy" aria-label=${`Copy the value of ${one.key}`} @click=${() => copy(shown)}>${icon('copy', 12)}</button></dd></div>`;
+}
+
+/** Long keys break behind their dots. @param {string} key */
+function breakable(key) {
+  return key.split(/(?<=[._/])/).flatMap((part) => [part, html`<wbr>`]);
 }
 
 /** @param {string} source */
@@ -157,6 +162,6 @@ function flags(bits) {
 function raw(span) {
   if (!span.raw) return null;
   const source = () => JSON.stringify(span.raw, null, 2);
-  return html`<details class="raw" @toggle=${(/** @type {any} */ event) => event.target.open && event.target.querySelector('pre').textContent === '' && (event.target.querySelector('pre').textContent = source().slice(0, 400_000))}><summary>OTLP JSON <button class="ghost" title="Copy" aria-label="Copy the JSON" @click=${(/** @type {Event} */ event) => (event.preventDefault(), copy(source(), 'JSON copied'))}>${icon('copy', 12)}</button></summary><pre></pre></details>`;
+  return html`<details class="raw" @toggle=${(/** @type {any} */ event) => event.target.open && event.target.querySelector('pre').textContent === '' && (event.target.querySelector('pre').textContent = visible(source().slice(0, 400_000)))}><summary>OTLP JSON <button class="ghost" title="Copy" aria-label="Copy the JSON" @click=${(/** @type {Event} */ event) => (event.preventDefault(), copy(source(), 'JSON copied'))}>${icon('copy', 12)}</button></summary><pre></pre></details>`;
 }
 

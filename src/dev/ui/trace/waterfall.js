@@ -336,13 +336,13 @@ export function waterfall(rows, choose) {
   }
 
   const search = /** @type {HTMLInputElement} */ (
-    html`<input class="query" type="search" aria-label="Search in this trace" placeholder="Find in this trace" .value=${param('find')} @keydown=${(/** @type {KeyboardEvent} */ event) => {
+    html`<input class="query" type="text" role="searchbox" autocomplete="off" spellcheck="false" aria-label="Search in this trace" placeholder="Find in this trace" .value=${param('find')} @keydown=${(/** @type {KeyboardEvent} */ event) => {
       if (event.key !== 'Enter') return;
       event.preventDefault();
       const same = search.value.trim() === param('find');
       setParams({ find: search.value.trim() }, { replace: true });
       if (same) jump(found.peek(), event.shiftKey ? -1 : 1);
-    }} @search=${() => search.value === '' && setParams({ find: '' }, { replace: true })} />`
+    }} @input=${() => search.value === '' && setParams({ find: '' }, { replace: true })} />`
   );
   keys('Query', [['/', 'search in this trace', () => (search.focus(), search.select())]]);
 
