@@ -1,9 +1,12 @@
-"""The page of dev mode in chromium: tests/ui/page.mjs over made-up data; its types by the TypeScript compiler."""
+"""The page of dev mode in chromium: over made-up data (tests/ui/page.mjs) and over the agent (tests/ui/agent.mjs); its types by
+the TypeScript compiler."""
 
 import os
 import pathlib
 import subprocess
 import sys
+
+import agent
 
 UI = pathlib.Path(__file__).resolve().parents[1] / "ui"
 
@@ -15,7 +18,12 @@ def main():
         print("types of the page: sound")
     else:
         print("types of the page: skipped, typescript is not installed")
-    sys.exit(subprocess.run(["node", str(UI / "page.mjs")], timeout=600).returncode)
+    code = subprocess.run(["node", str(UI / "page.mjs")], timeout=600).returncode
+    if subprocess.run([agent.binary(), "dev", "--help"], capture_output=True).returncode != 0:
+        print("the page of the agent: skipped, this binary has no `dev`")
+        sys.exit(code)
+    code |= subprocess.run(["node", str(UI / "agent.mjs"), agent.binary()], timeout=600).returncode
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ function orphan(at) {
 }
 
 export const named = {};
-export function generate({ largeSpans = 100000 } = {}) {
+export function generate({ largeSpans = 100000, isHostile = true } = {}) {
   for (let at = 900; at > 0; at -= 3) {
     const time = now - BigInt(at) * 1000000000n + ms(between(0, 900));
     const dice = random();
@@ -160,7 +160,7 @@ export function generate({ largeSpans = 100000 } = {}) {
   }
   agent(now - 61n * 1000000000n);
   orphan(now - 41n * 1000000000n);
-  named.hostile = hostile(now - 33n * 1000000000n);
+  if (isHostile) named.hostile = hostile(now - 33n * 1000000000n);
   if (largeSpans) named.large = large(now - 700n * 1000000000n, largeSpans);
   logs.sort((a, b) => (BigInt(a.time) < BigInt(b.time) ? 1 : -1));
   return { spans, logs, named };

@@ -16,8 +16,8 @@ const HEADERS = {
 const started = String(BigInt(Date.now()) * 1000000n);
 const size = (value, low, high) => Math.min(high, Math.max(low, Number(value ?? low) || low));
 
-export function start({ port = 0, largeSpans = 100000, live = false, api = '', empty = false } = {}) {
-  const data = empty ? { spans: [], logs: [], named: {} } : generate({ largeSpans });
+export function start({ port = 0, largeSpans = 100000, live = false, api = '', empty = false, isHostile = true } = {}) {
+  const data = empty ? { spans: [], logs: [], named: {} } : generate({ largeSpans, isHostile });
   const model = modelOf(data);
   const clients = new Set();
   let streams = 0;
@@ -72,12 +72,12 @@ function page(url, answer) {
 }
 
 function pass(api, request, answer) {
-  const onward = http.request(new URL(request.url, api), { method: request.method, headers: { ...request.headers, host: new URL(api).host, origin: undefined } }, (got) => {
+  const onward = http.request(new URL(request.url, api), { method: request.method, headers: Object.fromEntries(Object.entries({ ...request.headers, host: new URL(api).host }).filter(([name]) => name !== 'origin')) }, (got) => {
     answer.writeHead(got.statusCode, got.headers);
     got.pipe(answer);
   });
-  onward.on('error', () => answer.writeHead(502, HEADERS).end('{"error":"the agent does not answer"}'));
-  request.on('close', () => onward.destroy());
+  onward.on('error', () => (answer.headersSent ? answer.destroy() : answer.writeHead(502, HEADERS).end('{"error":"the agent does not answer"}')));
+  answer.on('close', () => onward.destroy());
   request.pipe(onward);
 }
 

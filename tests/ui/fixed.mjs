@@ -133,12 +133,12 @@ export function fixed(where, p, { spans, traces, tree, trace, named, fail }) {
   }
   if (where === '/metrics/query') return query({ ...p, trace: named.bad });
   if (where === '/map') return isEmpty ? { nodes: [], edges: [], empty: 'nothing received' } : { nodes: NODES, edges: EDGES };
-  if (where === '/alerts') return { alerts: isEmpty ? [] : alerts({ named }), empty: isEmpty ? 'nothing received' : undefined };
+  if (where === '/alerts') return { alerts: isEmpty ? [] : alerts({ named }).filter((one) => named.hostile || one.id !== 'hostile-1'), empty: isEmpty ? 'nothing received' : undefined };
   if (/^\/alerts\/[^/]+\/mute$/.test(where)) return {};
   if (where === '/clear') return {};
-  if (where === '/keys') return { keys: isEmpty ? [] : [...KEYS, { key: HOSTILE[1], scope: 'span', types: ['string', 'int'], count: 2, values: 2, examples: [HOSTILE[0]], semconv: 'custom', instead: null }], empty: isEmpty ? 'nothing received' : undefined };
+  if (where === '/keys') return { keys: isEmpty ? [] : !named.hostile ? KEYS : [...KEYS, { key: HOSTILE[1], scope: 'span', types: ['string', 'int'], count: 2, values: 2, examples: [HOSTILE[0]], semconv: 'custom', instead: null }], empty: isEmpty ? 'nothing received' : undefined };
   if (where === '/services') return { services: isEmpty ? [] : NODES.filter((one) => one.kind === 'service').map((one) => ({ name: one.name, spans: one.spans, errors: one.errors, p50: one.p50, p95: one.p99, p99: one.p99, operations: [{ name: 'GET /quote' }], sdk: 'opentelemetry 2.12', language: 'nodejs' })) };
-  if (where === '/runs') return { runs: isEmpty ? [] : [{ id: 'r-18', command: ['npm', 'test'], started: back(900), ended: null, exit_code: null, spans: spans.length, errors: 121, logs: 438, traces: traces.size }, { id: 'r-17', command: ['npm', 'test'], started: back(4100), ended: back(3980), exit_code: 0, spans: 2100, errors: 0, logs: 301, traces: 190 }, { id: 'r-16', command: ['npm', 'test', '--', HOSTILE[0]], started: back(5100), ended: back(4970), exit_code: 1, spans: 1940, errors: 41, logs: 290, traces: 171 }] };
+  if (where === '/runs') return { runs: isEmpty ? [] : [{ id: 'r-18', command: ['npm', 'test'], started: back(900), ended: null, exit_code: null, spans: spans.length, errors: 121, logs: 438, traces: traces.size }, { id: 'r-17', command: ['npm', 'test'], started: back(4100), ended: back(3980), exit_code: 0, spans: 2100, errors: 0, logs: 301, traces: 190 }, { id: 'r-16', command: ['npm', 'test', '--', named.hostile ? HOSTILE[0] : '--watch'], started: back(5100), ended: back(4970), exit_code: 1, spans: 1940, errors: 41, logs: 290, traces: 171 }] };
   if (where === '/genai') {
     const calls = spans.filter((span) => span.gen_ai && (!p.q || !p.q.startsWith('trace=') || span.trace_id === p.q.slice(6))).slice(-120).reverse();
     const models = new Map();
@@ -151,14 +151,14 @@ export function fixed(where, p, { spans, traces, tree, trace, named, fail }) {
     }
     return { calls: calls.map((span) => ({ trace_id: span.trace_id, span_id: span.span_id, time: String(span.start), ...span.gen_ai, cost: span.gen_ai.model === 'large-model' ? 0.021 : null, duration: String(span.duration), error: null, conversation: span.gen_ai.conversation ?? null })), models: [...models.values()], empty: calls.length ? undefined : isEmpty ? 'nothing received' : 'filtered' };
   }
-  if (/^\/genai\//.test(where)) return { messages: MESSAGES };
+  if (/^\/genai\//.test(where)) return { messages: named.hostile ? MESSAGES : MESSAGES.slice(0, -1) };
   if (where === '/pipeline') return PIPELINE;
   if (where === '/aws') return isEmpty ? { configured: false, how: 'receivers:\n  dynamodb:\n    regions: [eu-west-1]\n\nradiosonde aws plan shows the calls and their price first.' } : AWS;
-  if (where === '/compare') return compare(p, { traces, tree, trace, fail });
+  if (where === '/compare') return compare(p, { traces, tree, trace, fail, named });
   return null;
 }
 
-function compare({ a, b }, { traces, tree, trace, fail }) {
+function compare({ a, b }, { traces, tree, trace, fail, named }) {
   const full = (id) => [...traces.keys()].find((one) => one.startsWith(id));
   if (!full(a) || !full(b)) {
     if (/^r-/.test(a ?? '') && /^r-/.test(b ?? '')) return runs();
@@ -184,7 +184,7 @@ function compare({ a, b }, { traces, tree, trace, fail }) {
     const { row } = one ?? two;
     return { depth: row.depth, service: row.service, name: row.name, a: side(one), b: side(two), change };
   });
-  return { kind: 'traces', a: trace(full(a)), b: trace(full(b)), rows, attributes: [{ key: 'http.response.status_code', a: '200', b: '502' }, { key: 'url.query', a: 'sku=9&currency=EUR', b: HOSTILE[0] }, { key: 'feature.flags', a: null, b: 'fast-fx' }], summary: { p50: { a: '6100000', b: '8200000' }, p95: { a: trace(full(a)).duration, b: trace(full(b)).duration }, errors: { a: trace(full(a)).errors, b: trace(full(b)).errors } } };
+  return { kind: 'traces', a: trace(full(a)), b: trace(full(b)), rows, attributes: [{ key: 'http.response.status_code', a: '200', b: '502' }, { key: 'url.query', a: 'sku=9&currency=EUR', b: named.hostile ? HOSTILE[0] : 'sku=9&currency=USD' }, { key: 'feature.flags', a: null, b: 'fast-fx' }], summary: { p50: { a: '6100000', b: '8200000' }, p95: { a: trace(full(a)).duration, b: trace(full(b)).duration }, errors: { a: trace(full(a)).errors, b: trace(full(b)).errors } } };
 }
 
 function runs() {

@@ -2,35 +2,13 @@
 // hostile values, a trace of 100,000 spans by main-thread time. Each check fails on its own; the last line counts them.
 // `node page.mjs [NAME]` runs those whose name contains NAME.
 import assert from 'node:assert/strict';
-import { open, tab } from './browser.mjs';
+import { runner } from './checks.mjs';
 import { start } from './fake.mjs';
 
-const wanted = process.argv[2] ?? '';
-const browser = await open();
 const server = await start({ largeSpans: 100000 });
 const base = `http://127.0.0.1:${server.port}`;
+const { check, end, ready, traced } = await runner(base, process.argv[2]);
 const PAGES = ['/live', '/traces', `/trace/${server.named.bad}`, `/trace/${server.named.bad}/critical-path`, `/trace/${server.named.bad}/flame`, `/trace/${server.named.bad}/logs`, `/trace/${server.named.bad}/genai`, '/logs', '/metrics', '/map', '/alerts', '/genai', '/flame', `/compare?a=r-17&b=r-18`, '/compare', '/runs', '/keys', '/pipeline', '/aws', '/aws?part=SageMaker', '/aws?part=X-Ray', '/aws?part=Calls'];
-let [passed, failed] = [0, 0];
-
-/** Runs one check in a tab of its own. */
-async function check(name, work, options = {}) {
-  if (!name.includes(wanted)) return;
-  const { page, context, seen } = await tab(browser, { base, ...options });
-  try {
-    await work(page, seen, context);
-    assert.deepEqual(seen.errors, [], 'errors of scripts');
-    assert.deepEqual(seen.foreign, [], 'requests to elsewhere');
-    passed += 1;
-    console.log(`ok      ${name}`);
-  } catch (error) {
-    failed += 1;
-    console.log(`FAILED  ${name}\n${String(error.stack ?? error)}`);
-    if (process.env.SHOTS) await page.screenshot({ path: `${process.env.SHOTS}/${name.replace(/\W+/g, '-')}.png` });
-  }
-  await context.close();
-}
-
-const ready = (page) => page.waitForFunction(() => document.querySelector('main .page') && !document.querySelector('main .skeleton'), null, { timeout: 15000 });
 const visit = async (page, path) => {
   await page.goto(base + path);
   await ready(page);
@@ -331,30 +309,6 @@ await check('a trace of 100,000 spans costs what is in view', async (page) => {
   await page.waitForFunction(() => document.querySelector('[role=treegrid]').getAttribute('aria-rowcount') === '1');
 });
 
-/** Time of the page's main thread by its own clock: what others do on this machine does not count. */
-async function traced(page, work) {
-  await browser.startTracing(page, { categories: ['toplevel', 'disabled-by-default-devtools.timeline', 'devtools.timeline'] });
-  await work();
-  const events = JSON.parse((await browser.stopTracing()).toString()).traceEvents;
-  const names = new Map(events.filter((one) => one.name === 'thread_name' && one.args.name === 'CrRendererMain').map((one) => [`${one.pid} ${one.tid}`, 0]));
-  let longest = 0;
-  const tasks = new Map();
-  for (const one of events) {
-    const key = `${one.pid} ${one.tid}`;
-    if (one.ph !== 'X' || !names.has(key) || !/^(RunTask|ThreadControllerImpl::RunTask)$/.test(one.name)) continue;
-    const length = (one.tdur ?? one.dur ?? 0) / 1000;
-    const own = tasks.get(`${key} ${one.name}`) ?? { total: 0, longest: 0 };
-    own.total += length;
-    own.longest = Math.max(own.longest, length);
-    tasks.set(`${key} ${one.name}`, own);
-  }
-  // Other tabs have threads of the same name: the busiest is this one. The two names are the same tasks.
-  const busiest = [...tasks.values()].sort((a, b) => b.total - a.total)[0];
-  assert.ok(busiest, 'the trace has no tasks of the main thread');
-  longest = busiest.longest;
-  return { total: busiest.total, longest };
-}
-
 const none = await start({ empty: true });
 await check('an empty store says how to begin', async (page) => {
   for (const path of ['/traces', '/logs', '/metrics', '/map', '/alerts', '/genai', '/runs', '/keys', '/live', '/aws']) {
@@ -380,7 +334,5 @@ await check('an agent that is gone is told, and asked again', async (page) => {
   gone.close();
 }, { base: 'http://127.0.0.1' });
 
-await browser.close();
 server.close();
-console.log(`${passed} passed, ${failed} failed`);
-process.exit(failed ? 1 : 0);
+await end();

@@ -152,8 +152,16 @@ function globalKeys() {
   ]);
 }
 
+/** A menu closes with a click beside it. */
+function closeMenus() {
+  document.addEventListener('click', (event) => {
+    for (const menu of document.querySelectorAll('details.menu[open]')) if (!menu.contains(/** @type {Node} */ (event.target)) || /** @type {Element} */ (event.target).closest('a')) menu.removeAttribute('open');
+  });
+}
+
 function run() {
   startRouter();
+  closeMenus();
   startKeys();
   globalKeys();
   const status = resource((signal) => get('/status', {}, signal));

@@ -186,7 +186,8 @@ function draw(canvas, boxes, active, font) {
   pen.textBaseline = 'middle';
   for (const { node, x, width, y } of boxes) {
     pen.fillStyle = node.service ? serviceColour(node.service) : colour('line');
-    pen.globalAlpha = node === active ? 1 : 0.32 + 0.5 * (node.total > 0 ? node.self / node.total : 0);
+    const strength = node === active ? 1 : 0.3 + 0.6 * (node.total > 0 ? node.self / node.total : 0);
+    pen.globalAlpha = strength;
     pen.fillRect(x, y, Math.max(0.7, width - 1), ROW - 1);
     pen.globalAlpha = 1;
     if (width < 36) continue;
@@ -194,7 +195,7 @@ function draw(canvas, boxes, active, font) {
     pen.beginPath();
     pen.rect(x, y, width - 4, ROW);
     pen.clip();
-    pen.fillStyle = colour('text');
+    pen.fillStyle = colour(strength > 0.6 && node.service ? 'surface' : 'text');
     pen.fillText(`${visible(node.name.slice(0, 120))}${node.count > 1 ? ` ×${count(node.count)}` : ''}  ${duration(node.total)}`, x + 6, y + ROW / 2);
     pen.restore();
   }

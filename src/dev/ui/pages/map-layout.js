@@ -8,7 +8,7 @@
  * @returns {{ nodes: Placed[], edges: { edge: any, path: string, middle: [number, number] }[], width: number, height: number }}
  */
 export function layout(nodes, edges, size) {
-  const [gapX, gapY, margin] = [164, 34, 40];
+  const [gapX, gapY, margin] = [132, 36, 32];
   const ids = new Set(nodes.map((node) => node.id));
   const real = edges.filter((edge) => ids.has(edge.from) && ids.has(edge.to) && edge.from !== edge.to);
   const column = columns(nodes, real);
@@ -25,10 +25,12 @@ export function layout(nodes, edges, size) {
     const own = list.length * (size.height + gapY) - gapY;
     list.forEach((id, row) => at.set(id, [margin + index * (size.width + gapX), margin + (height - own) / 2 + row * (size.height + gapY)]));
   });
+  /** @type {[number, number][]} */
+  const labels = [];
   const byId = new Map(nodes.map((node) => [node.id, node]));
   return {
     nodes: [...at].map(([id, [x, y]]) => ({ node: byId.get(id), x, y })),
-    edges: real.map((edge) => ({ edge, ...curve(at.get(edge.from) ?? [0, 0], at.get(edge.to) ?? [0, 0], size) })),
+    edges: real.map((edge) => ({ edge, ...curve(at.get(edge.from) ?? [0, 0], at.get(edge.to) ?? [0, 0], size, labels) })),
     width: margin * 2 + ordered.length * (size.width + gapX) - gapX,
     height: margin * 2 + height,
   };
@@ -82,13 +84,17 @@ function along(t, xs, ys) {
   return [sum(xs), sum(ys)];
 }
 
-/** @param {[number, number]} from @param {[number, number]} to @param {{ width: number, height: number }} size @returns {{ path: string, middle: [number, number] }} */
-function curve(from, to, size) {
+/** @param {[number, number]} from @param {[number, number]} to @param {{ width: number, height: number }} size @param {[number, number][]} labels those that have their place; the new one is added @returns {{ path: string, middle: [number, number] }} */
+function curve(from, to, size, labels) {
   const [x1, y1] = [from[0] + size.width, from[1] + size.height / 2];
   const [x2, y2] = [to[0], to[1] + size.height / 2];
   if (x2 > x1) {
     const bend = Math.max(30, (x2 - x1) / 2);
-    return { path: `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2 - 2} ${y2}`, middle: along(0.54, [x1, x1 + bend, x2 - bend, x2], [y1, y1, y2, y2]) };
+    const places = [0.54, 0.68, 0.4, 0.78, 0.26].map((t) => along(t, [x1, x1 + bend, x2 - bend, x2], [y1, y1, y2, y2]));
+    const isFree = (/** @type {[number, number]} */ [x, y]) => labels.every(([a, b]) => Math.abs(a - x) > 68 || Math.abs(b - y) > 28);
+    const middle = places.find(isFree) ?? places[0];
+    labels.push(middle);
+    return { path: `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2 - 2} ${y2}`, middle };
   }
   // Back to the left: around below.
   const low = Math.max(from[1], to[1]) + size.height + 26;

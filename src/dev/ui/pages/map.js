@@ -43,7 +43,8 @@ function drawing(answer) {
     const failing = own.errors > 0 && own.errors / Math.max(1, own.calls) >= 0.01;
     return svg`<g class=${() => `edge${failing ? ' is-bad' : ''}${isAside(own) ? ' is-aside' : ''}`} role="link" tabindex="0" aria-label=${`${own.from} calls ${own.to}: ${own.calls} calls, ${own.errors} errors, p99 ${duration(own.p99)}`} @click=${() => follow(own)} @keydown=${(/** @type {KeyboardEvent} */ event) => event.key === 'Enter' && follow(own)}>
       <path class="hit" d=${edge.path}></path><path class="wire" d=${edge.path} stroke-width=${(1 + 2.5 * Math.sqrt(own.calls / most)).toFixed(2)} marker-end=${failing ? 'url(#arrow-bad)' : 'url(#arrow)'}></path>
-      <text x=${edge.middle[0]} y=${edge.middle[1] - 5} text-anchor="middle">${`${rate(own)} · ${duration(own.p50)}${failing ? ` · ✖ ${percent(own.errors / own.calls)}` : ''}`}</text></g>`;
+      <text x=${edge.middle[0]} y=${edge.middle[1] - 5} text-anchor="middle">${`${rate(own)}${failing ? ` ✖ ${percent(own.errors / own.calls)}` : ''}`}</text>
+      <text x=${edge.middle[0]} y=${edge.middle[1] + 9} text-anchor="middle">${pairOf(own)}</text></g>`;
   });
   const nodes = placed.nodes.map(({ node, x, y }) => svg`<g class=${() => `node is-${node.kind} h${hue(node.name)}${node.errors > 0 ? ' has-errors' : ''}${chosen.value === node.id ? ' is-chosen' : ''}`} transform=${`translate(${x} ${y})`} role="button" tabindex="0" aria-label=${`${node.kind} ${node.name}: ${node.spans} spans, ${node.errors} errors, p99 ${duration(node.p99)}`} @click=${() => choose(node)} @keydown=${(/** @type {KeyboardEvent} */ event) => event.key === 'Enter' && choose(node)}>
       ${shape(node.kind)}<text class="name" x="16" y="23">${clip(node.name, node.errors > 0 ? 15 : 21)}</text><text class="small" x="16" y="42">${`${rate(node)} · p99 ${duration(node.p99)}`}</text>${node.errors > 0 ? svg`<text class="fault" x=${WIDTH - 12} y="23" text-anchor="end">${`✖ ${short(node.errors)}`}</text>` : null}</g>`);
@@ -100,6 +101,13 @@ function clip(text, most) {
 function rate(one) {
   const perSecond = Number(one.rate);
   return Number.isFinite(perSecond) ? (perSecond >= 0.1 ? `${short(perSecond)}/s` : `${short(perSecond * 60)}/min`) : count(one.calls ?? one.spans);
+}
+
+/** Median and p99, with the unit once where it is the same. @param {any} edge */
+function pairOf(edge) {
+  const [p50, p99] = [duration(edge.p50), duration(edge.p99)];
+  const unit = p50.split('\u00a0')[1];
+  return `${unit && p99.endsWith(unit) ? p50.slice(0, -unit.length - 1) : p50} / ${p99}`;
 }
 
 /** @param {any} edge */

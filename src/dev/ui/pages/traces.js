@@ -10,7 +10,7 @@ import { on } from '../lib/stream.js';
 import { colour } from '../lib/colour.js';
 import { axisDuration, count, duration, millis, plural } from '../lib/format.js';
 import { queryBar, timeWindow, windowParams } from '../parts/querybar.js';
-import { choice, chip, errors, service, services, time, toast, traceLink, bar } from '../parts/small.js';
+import { choice, chip, downloads, errors, service, services, time, toast, traceLink, bar } from '../parts/small.js';
 import { empty, failure, pruned, skeleton } from '../parts/states.js';
 import { plot } from '../parts/plot.js';
 import { vlist } from '../parts/vlist.js';
@@ -131,6 +131,7 @@ export function page() {
       ${() => health(meta.value)}
       <label class="check"><input type="checkbox" .checked=${() => isDrawn.value} @change=${(/** @type {any} */ event) => setParams({ chart: event.target.checked ? '' : 'off' })} />Durations</label>
       <span class="grow"></span>${saved()}
+      ${() => downloads({ q: param('q'), from: param('from'), to: param('to') }, [['json', 'OTLP JSON'], ['jsonl', 'JSON lines'], ['protobuf', 'OTLP protobuf']])}
       ${() => marked(selected.value)}
       <button class="button small" hidden=${() => waiting.value === 0} @click=${release}>${() => `${count(waiting.value)} new`}</button>
     </div>

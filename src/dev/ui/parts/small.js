@@ -93,6 +93,11 @@ export function choice(label, choices, current, choose) {
   return html`<div class="choice" role="group" aria-label=${label}>${choices.map(([value, text]) => html`<button aria-pressed=${() => String(current() === value)} @click=${() => choose(value)}>${text}</button>`)}</div>`;
 }
 
+/** What may be taken away of what is shown: files that the agent writes. @param {Record<string, string>} params @param {[format: string, text: string][]} formats */
+export function downloads(params, formats) {
+  return html`<details class="menu"><summary class="ghost" aria-label="Export" title="Export">${icon('download', 14)}</summary><div class="menu-list">${formats.map(([format, text]) => html`<a download="" href=${address('/api/v1/export', { ...params, format })}>${text}</a>`)}</div></details>`;
+}
+
 /** A term of the query language that matches exactly one value. @param {string} key @param {string} value */
 export function term(key, value) {
   return `${/^[\w.\-/]+$/.test(key) ? key : quoted(key)}=${/^[\w.\-/]+$/.test(value) ? value : quoted(value)}`;

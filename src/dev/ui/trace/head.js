@@ -4,7 +4,7 @@
 import { html } from '../lib/html.js';
 import { count, duration, plural, shortId } from '../lib/format.js';
 import { address } from '../lib/router.js';
-import { chip, copy, figures, service, tabs, time } from '../parts/small.js';
+import { chip, copy, downloads, figures, service, tabs, time } from '../parts/small.js';
 import { status } from '../pages/traces.js';
 import { icon } from '../parts/icons.js';
 
@@ -23,7 +23,7 @@ export function traceHead(trace, current, about) {
       ${service(trace.root?.service ?? trace.services?.[0])}<h1 class="cut">${trace.root?.name ?? 'Root span not received'}</h1>${status(trace.root)}
       ${trace.pending ? chip('arriving', 'accent') : null}${trace.partial ? chip('partly removed from the store', 'warn') : null}
       <button class="copy-id mono" title=${`Copy ${trace.trace_id}`} @click=${() => copy(trace.trace_id, 'Trace id copied')}>${shortId(trace.trace_id)}</button>
-      <span class="grow"></span>${tabs('Ways to look at this trace', ways, current)}</div>
+      <span class="grow"></span>${tabs('Ways to look at this trace', ways, current)}${downloads({ trace_id: trace.trace_id }, [['html', 'One page (HTML)'], ['md', 'Markdown'], ['json', 'OTLP JSON'], ['protobuf', 'OTLP protobuf']])}</div>
     ${figures([
       ['Duration', duration(trace.duration)],
       ['Start', time(trace.start)],
