@@ -62,13 +62,21 @@ function row(one, current) {
 function finding(one, again) {
   const steps = [one.fix].flat().filter(Boolean);
   const labels = Object.entries(one.labels ?? {});
-  const comment = signal('');
   return html`<article class="finding-page"><header><div class="meta">${chip(`${sign(one.severity)} ${one.severity}`, one.severity)}${chip(one.state, one.state === 'resolved' ? 'good' : one.state === 'firing' ? 'bad' : '')}<span class="mono faint">${one.rule}</span><span class="faint">${one.source}</span></div><h2>${one.title ?? one.rule}</h2><p>${one.text}</p></header>
     ${steps.length ? html`<section><h3>What to do</h3><ol class="fix">${steps.map((step) => html`<li>${step}</li>`)}</ol></section>` : null}
     ${one.evidence?.length ? html`<section><h3>Evidence</h3><ul class="evidence">${one.evidence.slice(0, 30).map(proof)}</ul></section>` : null}
     <section><h3>Times</h3><dl class="facts"><div><dt>First</dt><dd class="num" title=${fullTime(one.first)}>${clock(one.first, true)}</dd></div><div><dt>Last</dt><dd class="num" title=${fullTime(one.last)}>${clock(one.last, true)}</dd></div><div><dt>Count</dt><dd class="num">${count(one.count)}</dd></div></dl></section>
     ${labels.length ? html`<section><h3>Labels</h3><div class="chips">${labels.map(([key, value]) => html`<span class="chip">${key}=${String(value)}</span>`)}</div></section>` : null}
-    <section><h3>${one.state === 'muted' ? 'Muted' : 'Mute'}</h3><div class="row"><input class="field" placeholder="Why (optional)" aria-label="Why" @input=${(/** @type {any} */ event) => (comment.value = event.target.value)} />${one.state === 'muted' ? html`<button class="button small" @click=${() => mute(one, '', comment.peek(), again)}>Unmute</button>` : ['1h', '24h'].map((time) => html`<button class="button small" @click=${() => mute(one, time, comment.peek(), again)}>${icon('mute', 14)}${time}</button>`)}</div></section></article>`;
+    ${muting(one, again)}</article>`;
+}
+
+/** @param {any} one @param {() => void} again */
+function muting(one, again) {
+  if (one.source === 'rule') return html`<section><h3>Mute</h3><p class="dim">Alerts of rules are silenced where they are made: <code>silences</code> in the configuration.</p></section>`;
+  if (one.state === 'muted') return html`<section><h3>Muted</h3><p class="dim">${one.comment || 'It is counted and not shown among what fires.'}</p></section>`;
+  const comment = signal('');
+  const times = /** @type {[string, string][]} */ ([['1h', 'for an hour'], ['24h', 'for a day'], ['', 'for good']]);
+  return html`<section><h3>Mute</h3><div class="row"><input class="field" placeholder="Why (optional)" aria-label="Why" @input=${(/** @type {any} */ event) => (comment.value = event.target.value)} />${times.map(([time, text]) => html`<button class="button small" @click=${() => mute(one, time, comment.peek(), again)}>${icon('mute', 14)}${text}</button>`)}</div></section>`;
 }
 
 /** @param {any} one */
@@ -83,7 +91,7 @@ function proof(one) {
 async function mute(one, time, comment, again) {
   try {
     await post(`/alerts/${encodeURIComponent(one.id)}/mute`, { for: time, comment });
-    toast(time ? `Muted for ${time}` : 'No longer muted');
+    toast(time ? `Muted for ${time}` : 'Muted for good');
     again();
   } catch (error) {
     toast(/** @type {Error} */ (error).message);

@@ -125,13 +125,23 @@ function one(message, isOpen) {
   return html`<section class=${`message is-${/^\w+$/.test(message.role) ? message.role : 'other'}`}><header><b>${message.role}</b></header>${(message.parts ?? []).map((/** @type {any} */ part) => piece(part, isOpen))}</section>`;
 }
 
+/** Arguments often come as text that is JSON. @param {string} text */
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
 /** @param {any} part @param {() => boolean} isOpen */
 function piece(part, isOpen) {
   const text = typeof part.text === 'string' ? part.text : '';
   if (part.tool || /tool/.test(part.type ?? '')) {
     const tool = part.tool ?? part;
     const name = typeof tool === 'string' ? tool : tool.name ?? part.name ?? part.type;
-    return html`<details open=${isOpen}><summary>${chip(part.type === 'tool_call_response' || part.type === 'tool_result' ? 'result of a tool' : 'tool', 'accent')} <code>${name}</code></summary><div class="json-box">${json(typeof tool === 'string' ? text || tool : tool.arguments ?? tool.result ?? tool)}</div></details>`;
+    const content = part.arguments ?? part.result ?? (typeof tool === 'string' ? text || null : tool.arguments ?? tool.result ?? tool);
+    return html`<details open=${isOpen}><summary>${chip(/response|result/.test(part.type ?? '') ? 'result of a tool' : 'tool', 'accent')} <code>${name ?? ''}</code></summary><div class="json-box">${json(typeof content === 'string' ? parsed(content) : content)}</div></details>`;
   }
   const first = text.slice(0, 90).replace(/\s+/g, ' ');
   return html`<details open=${isOpen}><summary><span class="dim">${first}${text.length > 90 ? '…' : ''}</span></summary><div class="said"><pre>${text.slice(0, 200_000)}</pre><button class="ghost" aria-label="Copy" title="Copy" @click=${() => copy(text)}>${icon('copy', 12)}</button></div></details>`;

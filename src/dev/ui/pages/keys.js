@@ -35,7 +35,14 @@ export function page() {
         ),
       ];
     })}
+    ${() => libraryTable(source.data.value?.scopes)}
     ${view(libraries, (answer) => (answer.services?.length ? html`<h3 class="pad">Services and their instrumentation</h3>${table([{ head: 'Service', cell: (one) => html`<a class="row-link" href=${address('/traces', { q: term('service', one.name) })}>${one.name}</a>` }, { head: 'Language', cell: (one) => one.language ?? '' }, { head: 'SDK', cell: (one) => one.sdk ?? '' }, { head: 'Spans', kind: 'r', cell: (one) => count(one.spans) }, { head: 'Errors', kind: 'r', cell: (one) => percent(one.spans ? one.errors / one.spans : 0) }, { head: 'Operations', wide: true, cell: (one) => html`<span class="dim">${(one.operations ?? []).slice(0, 6).map((/** @type {any} */ op) => op.name ?? op).join(', ')}</span>` }], answer.services, { label: 'Services' })}` : null), { lines: 3 })}</div></div>`;
+}
+
+/** @param {[name: string, version: string, spans: number][] | undefined} scopes */
+function libraryTable(scopes) {
+  if (!scopes?.length) return null;
+  return html`<h3 class="pad">Instrumentation libraries</h3>${table([{ head: 'Library', cell: ([name]) => html`<code>${name || 'unnamed'}</code>` }, { head: 'Version', cell: ([, version]) => version }, { head: 'Records', kind: 'r', cell: ([, , n]) => count(n) }, { head: '', wide: true, cell: () => null }], scopes, { label: 'Instrumentation libraries' })}`;
 }
 
 /** @param {any} example */

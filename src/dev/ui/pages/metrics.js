@@ -8,7 +8,7 @@ import { address, go, param, setParams, watched } from '../lib/router.js';
 import { keys } from '../lib/keys.js';
 import { on } from '../lib/stream.js';
 import { colour, serviceColour } from '../lib/colour.js';
-import { ago, count, measure, millis, plural, short } from '../lib/format.js';
+import { count, measure, millis, plural, short } from '../lib/format.js';
 import { queryBar, timeWindow } from '../parts/querybar.js';
 import { chip, services, traceLink } from '../parts/small.js';
 import { empty, pruned, view } from '../parts/states.js';
@@ -106,7 +106,7 @@ function metric(name, about) {
   const labels = () => [...new Set((answer.data.value?.labels ?? answer.data.value?.series?.flatMap((/** @type {any} */ one) => Object.keys(one.labels ?? {})) ?? []))];
   return html`<article class="metric"><header><h2>${name}</h2>${() => {
       const one = about();
-      return one ? html`<p class="dim">${one.description || 'No description was sent.'}</p><div class="meta">${chip(one.type ?? '')}${one.temporality && one.temporality !== 'unspecified' ? chip(one.temporality) : null}${one.monotonic ? chip('monotonic') : null}${one.unit ? chip(`unit ${one.unit}`) : null}<span class="faint num">${plural(one.series, 'series', 'series')} · ${plural(one.points, 'point')} · last ${ago(one.last)}</span></div>` : null;
+      return one ? html`<p class="dim">${one.description || 'No description was sent.'}</p><div class="meta">${chip(one.type ?? '')}${one.temporality && one.temporality !== 'unspecified' ? chip(one.temporality) : null}${one.monotonic ? chip('monotonic') : null}${one.unit ? chip(`unit ${one.unit}`) : null}<span class="faint num">${plural(one.series, 'series', 'series')} · ${plural(one.points, 'point')} ${one.last === null || one.last === undefined ? '' : ` · last ${measure(Number(one.last), one.unit)}`}</span></div>` : null;
     }}</header>
     <div class="metric-bar">${() => (about() ? html`<div class="choice" role="group" aria-label="Draw as">${ways(about()).map(([value, text]) => html`<button aria-pressed=${() => String(way() === value)} @click=${() => setParams({ as: value }, { replace: true })}>${text}</button>`)}</div>` : null)}
       <label class="check">Group by <input class="field" list="metric-keys" placeholder="key, key" aria-label="Group by keys" .value=${() => param('by')} @change=${(/** @type {any} */ event) => setParams({ by: event.target.value.replace(/\s/g, '') }, { replace: true })} /></label><datalist id="metric-keys">${() => labels().map((key) => html`<option value=${key}></option>`)}</datalist>

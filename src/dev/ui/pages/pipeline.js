@@ -37,12 +37,14 @@ function whole(answer) {
 /** @param {any} one */
 function component(one) {
   const dropped = (one.dropped ?? []).filter((/** @type {any} */ loss) => loss.items > 0);
-  const fill = one.queue?.capacity ? one.queue.bytes / one.queue.capacity : 0;
+  const held = one.queue ? one.queue.bytes ?? one.queue.items : 0;
+  const fill = one.queue?.capacity ? held / one.queue.capacity : 0;
   return html`<div class=${`component is-${one.state}`}><header><b class="cut">${one.id}</b>${one.state && !['ok', 'unknown'].includes(one.state) ? chip(one.state, one.state === 'degraded' ? 'warn' : '') : null}</header>
     <p class="dim">${one.kind}</p>
     <dl class="num">${one.rate_in !== undefined && one.rate_in !== null ? html`<div><dt>in</dt><dd>${short(one.rate_in)}/s</dd></div>` : null}${one.rate_out !== undefined && one.rate_out !== null ? html`<div><dt>out</dt><dd>${short(one.rate_out)}/s</dd></div>` : null}${one.in !== undefined ? html`<div><dt>total</dt><dd>${count(total(one.in) || total(one.out))}</dd></div>` : null}${total(one.failed) > 0 ? html`<div class="bad"><dt>✖ failed</dt><dd>${count(total(one.failed))}</dd></div>` : null}${one.in_flight ? html`<div><dt>in flight</dt><dd>${count(one.in_flight)}</dd></div>` : null}</dl>
-    ${one.queue ? html`<div class="queue" title=${`${count(one.queue.items)} items wait`}><div class="track"><i class=${fill > 0.8 ? 'is-bad' : ''} style=${{ width: `${Math.min(1, fill) * 100}%` }}></i></div><span class="num faint">${bytes(one.queue.bytes)}${one.queue.capacity ? ` · ${percent(fill)}` : ''}</span></div>` : null}
-    ${dropped.map((/** @type {any} */ loss) => html`<p class="loss"><b class="num">✖ ${count(loss.items)}</b> ${loss.reason}</p>`)}</div>`;
+    ${one.queue ? html`<div class="queue" title=${`${count(one.queue.items)} items wait`}><div class="track"><i class=${fill > 0.8 ? 'is-bad' : ''} style=${{ width: `${Math.min(1, fill) * 100}%` }}></i></div><span class="num faint">${one.queue.bytes === null || one.queue.bytes === undefined ? `${count(held)} wait` : bytes(held)}${one.queue.capacity ? ` · ${percent(fill)}` : ''}</span></div>` : null}
+    ${one.message ? html`<p class="warn">${one.message}</p>` : null}
+    ${dropped.map((/** @type {any} */ loss) => (/^(discarded|not sampled)/.test(loss.reason) ? html`<p class="dim"><b class="num">${count(loss.items)}</b> ${loss.reason}</p>` : html`<p class="loss"><b class="num">✖ ${count(loss.items)}</b> ${loss.reason}</p>`))}</div>`;
 }
 
 /** @param {any} value a number, or numbers by signal */
@@ -78,7 +80,7 @@ function loss(n) {
 /** @param {any[]} all */
 function clients(all) {
   return panel('Clients', all?.length ? table(
-    [{ head: 'SDK', cell: (one) => one.sdk ?? 'unknown' }, { head: 'Language', cell: (one) => one.language ?? '' }, { head: 'Version', cell: (one) => one.version ?? '' }, { head: 'Protocol', cell: (one) => one.protocol ?? '' }, { head: 'Encoding', cell: (one) => one.encoding ?? '' }, { head: 'Requests', kind: 'r', cell: (one) => count(one.requests) }, { head: 'Items', kind: 'r', cell: (one) => count(one.items) }, { head: 'Last', kind: 'r', cell: (one) => ago(one.last) }],
+    [{ head: 'Service', cell: (one) => one.service ?? '' }, { head: 'SDK', cell: (one) => one.sdk || 'unknown' }, { head: 'Language', cell: (one) => one.language ?? '' }, { head: 'Version', cell: (one) => one.version ?? '' }, { head: 'Protocol', cell: (one) => one.protocol ?? '' }, { head: 'Encoding', cell: (one) => one.encoding ?? '' }, { head: 'Requests', kind: 'r', cell: (one) => count(one.requests) }, { head: 'Items', kind: 'r', cell: (one) => count(one.items) }, { head: 'Last', kind: 'r', cell: (one) => ago(one.last) }],
     all,
     { label: 'Clients' },
   ) : html`<p class="dim pad">Nobody has sent anything yet.</p>`);
