@@ -264,7 +264,7 @@ function modelOf({ spans, logs, named }) {
         own.self += Number(row.self);
       }
       const lints = rows.some((row) => row.alike?.count >= 5) ? [{ id: 'n-plus-one-1', rule: 'n-plus-one', severity: 'warning', title: 'One statement 6 times', text: 'SELECT rate runs once for each item under POST /price.', fix: 'Read all rates with one statement: WHERE sku = ANY($1).' }] : [];
-      return { trace: trace(id), max_depth: rows.reduce((most, row) => Math.max(most, row.depth), 0) + 1, rows_total: rows.length, services: [...by.values()].map((one) => ({ ...one, self: String(one.self) })), missing_parents: rows.filter((row) => row.missing_parent).length, skew: [], lints, rows: rows.slice(offset, offset + limit) };
+      return { trace: trace(id), max_depth: rows.reduce((most, row) => Math.max(most, row.depth), 0), rows_total: rows.length, services: [...by.values()].map((one) => ({ ...one, self: String(one.self) })), missing_parents: rows.filter((row) => row.missing_parent).length, skew: [], lints, rows: rows.slice(offset, offset + limit) };
     }
     if (what === 'minimap') {
       const width = size(p.width ?? 400, 1, 2000);

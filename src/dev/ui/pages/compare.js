@@ -55,8 +55,8 @@ function whole(answer) {
 function summary(figures) {
   if (!figures) return null;
   const pairOf = (/** @type {any} */ one) => (Array.isArray(one) ? { a: one[0], b: one[1] } : one);
-  const lines = /** @type {[string, any, (v: any) => string][]} */ ([['p50', pairOf(figures.p50), duration], ['p95', pairOf(figures.p95), duration], ['Errors', pairOf(figures.errors), count]]).filter(([, pair]) => pair && typeof pair === 'object');
-  return html`<div class="tiles">${lines.map(([name, pair, show]) => html`<div class="tile"><span class="dim">${name}</span><b class="num">${show(pair.a)} → ${show(pair.b)}</b>${delta(Number(pair.a), Number(pair.b))}</div>`)}</div>`;
+  const lines = /** @type {[string, any, (v: any) => string][]} */ ([['Traces', pairOf(figures.traces), count], ['Spans', pairOf(figures.spans), count], ['p50', pairOf(figures.p50), duration], ['p95', pairOf(figures.p95), duration], ['Errors', pairOf(figures.errors), count]]).filter(([, pair]) => pair && typeof pair === 'object');
+  return html`<div class="tiles">${lines.map(([name, pair, show]) => html`<div class="tile"><span class="dim">${name}</span><b class="num">${show(pair.a)} → ${show(pair.b)}</b>${name === 'Traces' || name === 'Spans' ? null : delta(Number(pair.a), Number(pair.b))}</div>`)}</div>`;
 }
 
 /** @param {any} side */

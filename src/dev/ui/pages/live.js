@@ -62,19 +62,22 @@ export function page() {
     row: (at) => row(items.peek()[at]),
     open: (at) => go(linkOf(items.peek()[at])),
   });
-  const isReading = () => !list.atTop() || list.active.peek() >= 0;
 
   /** @param {any[]} fresh */
   function add(fresh) {
-    if (isReading()) {
+    if (list.isRead()) {
       waiting.value += fresh.length;
       return;
+    }
+    if (waiting.peek() > 0) {
+      waiting.value = 0;
+      return void load();
     }
     const ids = new Set(fresh.map((one) => one.id));
     items.value = sorted([...fresh, ...items.peek().filter((one) => !ids.has(one.id))]).slice(0, KEPT);
     why.value = null;
   }
-  const again = throttled(() => (isReading() ? (waiting.value += 1) : void load()), 500);
+  const again = throttled(() => (list.isRead() ? (waiting.value += 1) : void load()), 500);
   on('traces', (data) => {
     if (data === null) return void load();
     beat(data.traces.length, 0);

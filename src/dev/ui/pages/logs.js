@@ -74,7 +74,7 @@ export function page(trace) {
     }
   }
 
-  const isReading = () => !list.atTop() || list.active.peek() >= 0 || param('id') !== '';
+  const isReading = () => list.isRead() || param('id') !== '';
   const again = throttled(() => (untracked(isReading) ? (waiting.value += 1) : first.reload()), 300);
   const chartAgain = throttled(() => histogram.reload(), 1500);
   on('logs', (data) => {

@@ -61,6 +61,11 @@ export function page(id) {
     );
   });
 
+  effect(() => {
+    const root = rows.about.value?.trace.root;
+    if (root) document.title = `${root.name} · ${root.service} · Radiosonde`;
+  });
+
   keys('Trace', [
     ['c', 'critical path', () => go(traceLink(id) + '/critical-path')],
     ['f', 'flame', () => go(traceLink(id) + '/flame')],

@@ -10,7 +10,7 @@ import { on } from '../lib/stream.js';
 import { colour } from '../lib/colour.js';
 import { axisDuration, count, duration, millis, plural } from '../lib/format.js';
 import { queryBar, timeWindow, windowParams } from '../parts/querybar.js';
-import { choice, chip, downloads, errors, service, services, time, toast, traceLink, bar } from '../parts/small.js';
+import { choice, chip, copy, downloads, errors, service, services, time, toast, traceLink, bar } from '../parts/small.js';
 import { empty, failure, pruned, skeleton } from '../parts/states.js';
 import { plot } from '../parts/plot.js';
 import { vlist } from '../parts/vlist.js';
@@ -70,9 +70,7 @@ export function page() {
     }
   }
 
-  // Someone reads when a row is active or the list is scrolled: then new ones wait behind a button.
-  const isReading = () => !list.atTop() || list.active.peek() >= 0;
-  const again = throttled(() => (isReading() ? (waiting.value += 1) : first.reload()), 400);
+  const again = throttled(() => (list.isRead() ? (waiting.value += 1) : first.reload()), 400);
   const chartAgain = throttled(() => scatter.reload(), 2000);
   on('traces', (data) => {
     chartAgain();
@@ -91,10 +89,12 @@ export function page() {
       return newer ?? trace;
     });
     const fresh = [...byId.values()].filter((trace) => !trace.health || param('health') === '1').sort((a, b) => (BigInt(a.start) < BigInt(b.start) ? 1 : -1));
-    if (isReading() && items.peek().length > 0) {
+    // While someone reads, new ones wait behind a button.
+    if (list.isRead() && items.peek().length > 0) {
       waiting.value += fresh.length;
       items.value = known;
-    } else items.value = [...fresh.map((trace) => ({ ...trace, isNew: true })), ...known];
+    } else if (waiting.peek() > 0) first.reload();
+    else items.value = [...fresh.map((trace) => ({ ...trace, isNew: true })), ...known];
     if (meta.peek()) meta.value = { ...meta.peek(), total: meta.peek().total + fresh.length, empty: undefined };
   }
 
@@ -106,6 +106,10 @@ export function page() {
     ['x', 'mark to compare', () => mark(items.peek()[list.active.peek()]?.trace_id)],
     ['c', 'compare the two marked', compare],
     ['o l ArrowRight', 'open', open(0)],
+    ['Y', 'copy as JSON', () => {
+      const trace = items.peek()[list.active.peek()];
+      if (trace) void copy(JSON.stringify(trace, null, 2), 'JSON copied');
+    }],
     ['e', 'next with errors', () => jump(1)],
     ['E', 'previous with errors', () => jump(-1)],
     ['Escape', 'let the list follow', () => release()],

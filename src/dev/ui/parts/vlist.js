@@ -53,6 +53,7 @@ export function vlist(how) {
         row.id = `${id}-${at}`;
         row.setAttribute('role', 'row');
         row.setAttribute('aria-rowindex', String(at + 1));
+        for (const cell of row.children) if (!cell.hasAttribute('role')) cell.setAttribute('role', 'gridcell');
         /** @type {HTMLElement} */ (row).style.transform = `translateY(${at * how.height}px)`;
         row.addEventListener('click', () => {
           select(at);
@@ -117,5 +118,12 @@ export function vlist(how) {
   observer.observe(scroller);
   onCleanup(() => observer.disconnect());
 
-  return { node, scroller, active, select, refresh, atTop: () => scroller.scrollTop < how.height };
+  // A pointer that moves over rows reads them; one that rests does not.
+  let pointed = -Infinity;
+  scroller.addEventListener('pointermove', () => (pointed = performance.now()));
+  scroller.addEventListener('pointerleave', () => (pointed = -Infinity));
+  /** Whether someone reads: a row is active, the list is scrolled, or the pointer moves over it. */
+  const isRead = () => scroller.scrollTop >= how.height || active.peek() >= 0 || performance.now() - pointed < 2500;
+
+  return { node, scroller, active, select, refresh, isRead };
 }

@@ -30,7 +30,7 @@ export function traceHead(trace, current, about) {
       ['Spans', count(trace.spans)],
       ['Errors', count(trace.errors), trace.errors > 0 ? 'bad' : ''],
       ['Services', count(trace.services?.length)],
-      ...(about ? /** @type {[string, any][]} */ ([['Depth', count(about.max_depth)]]) : []),
+      ...(about ? /** @type {[string, any][]} */ ([['Levels', count(about.max_depth + 1)]]) : []),
       ...(trace.run ? /** @type {[string, any][]} */ ([['Run', trace.run]]) : []),
     ])}
     ${about ? notices(about) : null}</header>`;
