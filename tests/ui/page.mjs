@@ -235,6 +235,32 @@ await check('new traces come in by themselves, soon, and never move the row that
   await page.waitForFunction(() => !document.querySelector('.vrow[data-active]'));
 });
 
+await check('what is pushed neither blanks a chart nor takes the focus nor what is typed', async (page) => {
+  await visit(page, '/metrics');
+  await page.locator('.metric canvas').waitFor();
+  await page.evaluate(() => (window.canvas = document.querySelector('.metric canvas')));
+  const asked = () => page.waitForRequest(/api\/v1\/metrics\?/);
+  for (let at = 0; at < 2; at += 1) {
+    const request = asked();
+    server.push('metrics', { names: ['http.server.requests'] });
+    await request;
+    await page.waitForTimeout(200);
+  }
+  assert.ok(await page.evaluate(() => window.canvas.isConnected && window.canvas === document.querySelector('.metric canvas')));
+  await visit(page, '/map');
+  await page.locator('.node[data-key=pricing]').focus();
+  await page.evaluate(() => (window.before = document.activeElement));
+  const request = page.waitForRequest(/api\/v1\/map/);
+  server.arrive();
+  await request;
+  await page.waitForFunction(() => !window.before.isConnected && document.activeElement.getAttribute('data-key') === 'pricing');
+  await visit(page, '/alerts?id=n-plus-one-1');
+  await page.fill('input[aria-label=Why]', 'known');
+  server.push('alerts', { alerts: [] });
+  await page.waitForTimeout(700);
+  assert.equal(await page.inputValue('input[aria-label=Why]'), 'known');
+});
+
 await check('nothing moves when it is unwanted, and nothing jumps while loading', async (page) => {
   await page.addInitScript(() => {
     window.shift = 0;

@@ -89,6 +89,21 @@ export function resource(load) {
   return { data, error, loading, reload: () => untracked(() => (version.value += 1)) };
 }
 
+/** Puts `work` off while someone types into what it would draw again. @param {() => void} work */
+export function unlessTyping(work) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  onCleanup(() => clearTimeout(timer));
+  const attempt = () => {
+    timer = undefined;
+    if (document.activeElement?.matches('main .scroll input, main .scroll textarea')) timer = setTimeout(attempt, 1000);
+    else work();
+  };
+  return () => {
+    if (timer === undefined) attempt();
+  };
+}
+
 /** Calls `work` at once, then at most every `ms`; the last call is never lost. @param {() => void} work @param {number} ms */
 export function throttled(work, ms) {
   let last = -Infinity;

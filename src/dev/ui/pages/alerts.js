@@ -3,7 +3,7 @@
 
 import { signal } from '../lib/signals.js';
 import { html } from '../lib/html.js';
-import { get, post, resource, throttled } from '../lib/api.js';
+import { get, post, resource, throttled, unlessTyping } from '../lib/api.js';
 import { address, param, setParams, watched } from '../lib/router.js';
 import { keys } from '../lib/keys.js';
 import { on } from '../lib/stream.js';
@@ -17,7 +17,7 @@ const ORDER = /** @type {Record<string, number>} */ ({ critical: 0, warning: 1, 
 
 export function page() {
   const source = resource((signal) => get('/alerts', {}, signal));
-  on('alerts', throttled(source.reload, 400));
+  on('alerts', throttled(unlessTyping(source.reload), 400));
   const chosen = watched('id');
   const filter = () => param('show') || 'firing';
   const shown = () => {

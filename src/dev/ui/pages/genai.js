@@ -3,7 +3,7 @@
 
 import { signal } from '../lib/signals.js';
 import { html } from '../lib/html.js';
-import { get, resource, throttled } from '../lib/api.js';
+import { get, resource, throttled, unlessTyping } from '../lib/api.js';
 import { address, go } from '../lib/router.js';
 import { keys } from '../lib/keys.js';
 import { on } from '../lib/stream.js';
@@ -22,7 +22,7 @@ const prices = signal(/** @type {Prices} */ (kept()));
 export function page(trace, span) {
   if (trace && span && span !== 'genai') return conversation(trace, span);
   const source = resource((signal) => get('/genai', trace ? { q: `trace=${trace}` } : windowParams(), signal));
-  on('traces', throttled(source.reload, 2000));
+  on('traces', throttled(unlessTyping(source.reload), 2000));
   const about = trace ? resource((signal) => get(`/traces/${trace}`, { limit: 1 }, signal)) : null;
   if (trace) keys('GenAI', [['Escape', 'back to the waterfall', () => go(traceLink(trace))]]);
   return html`<div class="page">${about ? view(about, (answer) => traceHead(answer.trace, 'GenAI'), { lines: 2 }) : html`<header class="bar-top"><h1>GenAI</h1>${queryBar({ error: () => source.error.value, placeholder: 'gen_ai.request.model=large-model status=error' })}${timeWindow()}</header>`}

@@ -1,7 +1,7 @@
 // @ts-check
 /** Who calls whom: services, databases, queues, models, with rates, errors and durations of every edge. */
 
-import { effect, onCleanup, signal } from '../lib/signals.js';
+import { onCleanup, signal } from '../lib/signals.js';
 import { html, svg } from '../lib/html.js';
 import { get, resource, throttled } from '../lib/api.js';
 import { address, go, param, setParams, watched } from '../lib/router.js';
@@ -22,36 +22,45 @@ export function page() {
   const source = resource((signal) => get('/map', windowParams(), signal));
   on('traces', throttled(source.reload, 2500));
   const chosen = watched('node');
-  keys('Map', [['Escape', 'choose nothing', () => setParams({ node: '' }, { replace: true })]]);
+  const zoom = signal({ x: 0, y: 0, scale: 1 });
+  keys('Map', [['Escape', 'choose nothing', () => setParams({ node: '' }, { replace: true })],
+    ['0', 'the whole map', () => (zoom.value = { x: 0, y: 0, scale: 1 })],
+    ['+ =', 'zoom in', () => nearer(zoom, 1 / 1.2)],
+    ['-', 'zoom out', () => nearer(zoom, 1.2)]]);
   return html`<div class="page"><header class="bar-top"><h1>Map</h1>${queryBar({ error: () => source.error.value })}${timeWindow()}
     <button class="ghost" aria-pressed=${() => String(param('view') === 'table')} title="As a table" aria-label="As a table" @click=${() => setParams({ view: param('view') === 'table' ? '' : 'table' }, { replace: true })}>${icon('table', 14)}</button></header>
     ${view(source, (answer) => {
       if (answer.nodes.length === 0) return empty(answer.empty, { what: 'spans' });
-      return param('view') === 'table' ? html`<div class="scroll">${edgeTable(answer)}</div>` : html`<div class="map-box">${drawing(answer)}${() => details(answer, chosen.value)}</div>`;
+      return param('view') === 'table' ? html`<div class="scroll">${edgeTable(answer)}</div>` : html`<div class="map-box">${drawing(answer, zoom)}${() => details(answer, chosen.value)}</div>`;
     })}</div>`;
 }
 
-/** @param {any} answer */
-function drawing(answer) {
+/** @param {any} answer @param {import('../lib/signals.js').Signal<{ x: number, y: number, scale: number }>} zoom */
+function drawing(answer, zoom) {
   const placed = layout(answer.nodes, answer.edges, { width: WIDTH, height: HEIGHT });
-  const zoom = signal({ x: 0, y: 0, scale: 1 });
   const chosen = watched('node');
   const most = Math.max(1, ...answer.edges.map((/** @type {any} */ edge) => edge.calls));
   const isAside = (/** @type {any} */ edge) => chosen.value !== '' && edge.from !== chosen.value && edge.to !== chosen.value;
   const edges = placed.edges.map((edge) => {
     const own = edge.edge;
     const failing = own.errors > 0 && own.errors / Math.max(1, own.calls) >= 0.01;
-    return svg`<g class=${() => `edge${failing ? ' is-bad' : ''}${isAside(own) ? ' is-aside' : ''}`} role="link" tabindex="0" aria-label=${`${own.from} calls ${own.to}: ${own.calls} calls, ${own.errors} errors, p99 ${duration(own.p99)}`} @click=${() => follow(own)} @keydown=${(/** @type {KeyboardEvent} */ event) => event.key === 'Enter' && follow(own)}>
+    return svg`<g data-key=${`${own.from} ${own.to}`} class=${() => `edge${failing ? ' is-bad' : ''}${isAside(own) ? ' is-aside' : ''}`} role="link" tabindex="0" aria-label=${`${own.from} calls ${own.to}: ${own.calls} calls, ${own.errors} errors, p99 ${duration(own.p99)}`} @click=${() => follow(own)} @keydown=${(/** @type {KeyboardEvent} */ event) => event.key === 'Enter' && follow(own)}>
       <path class="hit" d=${edge.path}></path><path class="wire" d=${edge.path} stroke-width=${(1 + 2.5 * Math.sqrt(own.calls / most)).toFixed(2)} marker-end=${failing ? 'url(#arrow-bad)' : 'url(#arrow)'}></path>
       <text x=${edge.middle[0]} y=${edge.middle[1] - 5} text-anchor="middle">${`${rate(own)}${failing ? ` ✖ ${percent(own.errors / own.calls)}` : ''}`}</text>
       <text x=${edge.middle[0]} y=${edge.middle[1] + 9} text-anchor="middle">${pairOf(own)}</text></g>`;
   });
-  const nodes = placed.nodes.map(({ node, x, y }) => svg`<g class=${() => `node is-${node.kind} h${hue(node.name)}${node.errors > 0 ? ' has-errors' : ''}${chosen.value === node.id ? ' is-chosen' : ''}`} transform=${`translate(${x} ${y})`} role="button" tabindex="0" aria-label=${`${node.kind} ${node.name}: ${node.spans} spans, ${node.errors} errors, p99 ${duration(node.p99)}`} @click=${() => choose(node)} @keydown=${(/** @type {KeyboardEvent} */ event) => event.key === 'Enter' && choose(node)}>
+  const nodes = placed.nodes.map(({ node, x, y }) => svg`<g data-key=${node.id} class=${() => `node is-${node.kind} h${hue(node.name)}${node.errors > 0 ? ' has-errors' : ''}${chosen.value === node.id ? ' is-chosen' : ''}`} transform=${`translate(${x} ${y})`} role="button" tabindex="0" aria-label=${`${node.kind} ${node.name}: ${node.spans} spans, ${node.errors} errors, p99 ${duration(node.p99)}`} @click=${() => choose(node)} @keydown=${(/** @type {KeyboardEvent} */ event) => event.key === 'Enter' && choose(node)}>
       ${shape(node.kind)}<text class="name" x="16" y="23">${clip(node.name, node.errors > 0 ? 15 : 21)}</text><text class="small" x="16" y="42">${`${rate(node)} · p99 ${duration(node.p99)}`}</text>${node.errors > 0 ? svg`<text class="fault" x=${WIDTH - 12} y="23" text-anchor="end">${`✖ ${short(node.errors)}`}</text>` : null}</g>`);
   const canvas = svg`<svg class="map" role="group" aria-label="Service map" viewBox=${() => `${zoom.value.x} ${zoom.value.y} ${placed.width * zoom.value.scale} ${placed.height * zoom.value.scale}`} preserveAspectRatio="xMidYMid meet">
     <defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" markerUnits="userSpaceOnUse" orient="auto"><path d="M0 1 7 4 0 7z"></path></marker><marker id="arrow-bad" class="bad" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" markerUnits="userSpaceOnUse" orient="auto"><path d="M0 1 7 4 0 7z"></path></marker></defs>${edges}${nodes}</svg>`;
   moving(canvas, zoom, placed);
   return canvas;
+}
+
+/** @param {import('../lib/signals.js').Signal<{ x: number, y: number, scale: number }>} zoom @param {number} by */
+function nearer(zoom, by) {
+  const { x, y, scale } = zoom.peek();
+  zoom.value = { x, y, scale: Math.max(0.3, Math.min(3, scale * by)) };
 }
 
 /** Drag moves, the wheel with ctrl zooms. @param {SVGSVGElement} canvas @param {import('../lib/signals.js').Signal<{ x: number, y: number, scale: number }>} zoom @param {{ width: number, height: number }} placed */
@@ -79,10 +88,6 @@ function moving(canvas, zoom, placed) {
     const next = Math.max(0.3, Math.min(3, scale * (event.deltaY > 0 ? 1.12 : 1 / 1.12)));
     zoom.value = { x: x + (placed.width * (scale - next)) / 2, y: y + (placed.height * (scale - next)) / 2, scale: next };
   }, { passive: false });
-  effect(() => {
-    // A new drawing begins whole.
-    zoom.value = { x: 0, y: 0, scale: 1 };
-  });
 }
 
 /** @param {string} kind */

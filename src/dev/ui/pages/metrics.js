@@ -1,7 +1,7 @@
 // @ts-check
 /** Metrics: the catalogue, and one of them drawn as it should be: lines, rates, quantiles or a heat map, with exemplars. */
 
-import { effect, signal } from '../lib/signals.js';
+import { computed, effect, signal } from '../lib/signals.js';
 import { html } from '../lib/html.js';
 import { get, resource, throttled } from '../lib/api.js';
 import { address, go, param, setParams, watched } from '../lib/router.js';
@@ -22,7 +22,9 @@ export function page() {
   on('metrics', throttled(catalogue.reload, 3000));
   const name = watched('name');
   const shown = () => catalogue.data.value?.metrics ?? [];
-  const chosen = () => name.value || (shown().length > 0 ? shown()[0].name : '');
+  // The catalogue comes again and again; what is drawn stays as long as its name does.
+  const drawn = computed(() => name.value || (shown().length > 0 ? shown()[0].name : ''));
+  const chosen = () => drawn.value;
   const list = vlist({
     label: 'Metrics',
     height: 46,

@@ -1,7 +1,7 @@
 // @ts-check
 /** One trace: its head, the waterfall, and the span that was chosen beside it. */
 
-import { effect, onCleanup, signal } from '../lib/signals.js';
+import { effect, onCleanup } from '../lib/signals.js';
 import { html } from '../lib/html.js';
 import { get } from '../lib/api.js';
 import { go, param, setParams, watched } from '../lib/router.js';
@@ -32,7 +32,9 @@ export function page(id) {
 
   const again = throttled(() => void rows.refresh(), 250);
   on('spans', (data) => {
-    if (data === null || data.trace_id === rows.about.peek()?.trace.trace_id) again();
+    const about = rows.about.peek();
+    if (!about) void rows.fetch(0);
+    else if (data === null || data.trace_id === about.trace.trace_id) again();
   });
 
   // The address names a span: find its row once, wherever it is.
@@ -85,7 +87,6 @@ export function page(id) {
     await copy(lines.join('\n'), 'Copied as Markdown');
   }
 
-  const width = signal(0);
   return html`<div class="page trace">
     ${() => {
       const about = rows.about.value;
@@ -95,6 +96,6 @@ export function page(id) {
       if (error.candidates?.length) return html`<div class="state"><h2>Several traces begin with ${id}</h2>${error.candidates.map((/** @type {any} */ one) => html`<a href=${traceLink(one.trace_id ?? one)}>${shortId(one.trace_id ?? one)}…</a>`)}</div>`;
       return failure(error, () => void rows.fetch(0));
     }}
-    <div class="split" data-open=${() => chosen.value !== ''} hidden=${() => !rows.about.value} ref=${() => width.peek()}>${view.node}
+    <div class="split" data-open=${() => chosen.value !== ''} hidden=${() => !rows.about.value}>${view.node}
       ${() => (chosen.value ? spanDetail(id, chosen.value, () => setParams({ span: '' }, { replace: true })) : null)}</div></div>`;
 }

@@ -74,7 +74,7 @@ export function page() {
   const chartAgain = throttled(() => scatter.reload(), 2000);
   on('traces', (data) => {
     chartAgain();
-    if (data === null) return first.reload();
+    if (data === null) return list.isRead() && items.peek().length > 0 ? void (waiting.value += 1) : first.reload();
     const plain = untracked(() => !param('q') && !param('from') && !param('to') && (param('sort') || 'recent') === 'recent');
     if (!plain) return again();
     merge(data.traces);

@@ -14,10 +14,25 @@ import { icon, mark } from './icons.js';
 export function view(source, show, how = {}) {
   return () => {
     const data = source.data.value;
+    keepFocus();
     if (data !== null) return show(data);
     const error = source.error.value;
     return error ? failure(error, source.reload) : skeleton(how.lines);
   };
+}
+
+/** What had the focus is drawn anew: its successor gets it, found by what it is and where it leads. */
+function keepFocus() {
+  const before = document.activeElement;
+  if (!before || before === document.body) return;
+  const nameOf = (/** @type {Element} */ node) => node.getAttribute('data-key') ?? node.getAttribute('href') ?? node.getAttribute('aria-label');
+  const name = nameOf(before);
+  if (!name) return;
+  queueMicrotask(() => {
+    if (before.isConnected) return;
+    const after = [...document.querySelectorAll(before.tagName)].find((node) => nameOf(node) === name);
+    if (after instanceof HTMLElement || after instanceof SVGElement) after.focus({ preventScroll: true });
+  });
 }
 
 /** Grey bars in the place of rows; they appear late, so that a quick answer causes no flicker. @param {number} [lines] */
