@@ -6,6 +6,7 @@ The two tables of keys (create_table here, the exporter's items) are the layout 
 import base64
 import gzip
 import json
+import logging
 import os
 import subprocess
 import tempfile
@@ -104,6 +105,7 @@ def by_id(lines):
 
 
 def main():
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(port=0)
     server.start()
     moto = f"http://127.0.0.1:{server.get_host_and_port()[1]}"

@@ -165,7 +165,12 @@ impl Bucket {
         let credentials = Credentials::new(&region, provider, clock);
         let signer = Arc::clone(&credentials.0);
         let http = client();
-        let (base, whole) = self.urls(&region);
+        // As the SDK's clients do: AWS_ENDPOINT_URL, or `endpoint_url` of the profile.
+        let mut reached = self.clone();
+        if let Some(named) = sdk.endpoint_url().filter(|_| self.endpoint.is_empty()) {
+            reached.endpoint = named.to_owned();
+        }
+        let (base, whole) = reached.urls(&region);
         let builder = AmazonS3Builder::new()
             .with_region(&region)
             .with_bucket_name(&self.name)

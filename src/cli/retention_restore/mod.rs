@@ -5,6 +5,9 @@
 //!
 //! Exit codes: 0 everything was delivered, 1 something was not found or not delivered, 2 wrong usage.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -282,6 +285,16 @@ impl ReceiverPlan for Source {
     }
 }
 
+/// As if it were configured.
+fn component(source: &Source) -> Arc<CheckedComponent> {
+    Arc::new(CheckedComponent {
+        kind: ComponentKind::Receiver,
+        id: ComponentId::new(SOURCE),
+        plan: Plan::Receiver(Box::new(source.clone())),
+        fingerprint: 0,
+    })
+}
+
 async fn play(wanted: Wanted, plans: Vec<ArchivePlan>, mut checked: Checked) -> Result<Played, String> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut archives = Vec::new();
@@ -290,12 +303,7 @@ async fn play(wanted: Wanted, plans: Vec<ArchivePlan>, mut checked: Checked) -> 
         archives.push(opened.map_err(|error| format!("{}: {error}", plan.name()))?);
     }
     let source = Source::default();
-    checked.components.push(Arc::new(CheckedComponent {
-        kind: ComponentKind::Receiver,
-        id: ComponentId::new(SOURCE),
-        plan: Plan::Receiver(Box::new(source.clone())),
-        fingerprint: 0,
-    }));
+    checked.components.push(component(&source));
     let host = Host::default();
     let registry = host.registry.clone();
     let graph = Graph::start(host, &checked).await.map_err(|error| error.to_string())?;
@@ -415,71 +423,5 @@ impl Rewriter for Player {
         }
         self.traces.insert(trace);
         Ok(Visit::Keep)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn since_is_a_day_a_time_or_a_duration() {
-        let now = UnixNanos::from_seconds(1_795_176_000); // 2026-11-20T12:00:00Z
-        for (text, day) in [
-            ("2026-11-18", "2026-11-18"),
-            ("2026-11-18T23:30:00-02:00", "2026-11-19"),
-            ("72h", "2026-11-17"),
-            ("13h", "2026-11-19"),
-        ] {
-            assert_eq!(
-                since(text, now).map(|day| day.to_string()),
-                Some(day.to_owned()),
-                "{text}"
-            );
-        }
-        assert_eq!(since("yesterday", now), None);
-    }
-
-    #[test]
-    fn of_a_configuration_only_what_stands_behind_the_pipeline_runs() {
-        let text = "receivers: {otlp: {protocols: {grpc: }}}\nexporters: {nop: , nop/b: , nop/c: }\nconnectors: {forward: }\n\
-                    service: {pipelines: {traces/a: {receivers: [otlp], exporters: [nop, forward]}, \
-                    traces/b: {receivers: [forward, otlp], exporters: [nop/b]}, traces/c: {receivers: [otlp], exporters: [nop/c]}}}";
-        let document = Document::from_text("test", text, &|_: &str| None).unwrap();
-        let checked = only(checked_of(&document).unwrap(), "traces/a").unwrap();
-        let pipelines: Vec<_> = checked
-            .pipelines
-            .iter()
-            .map(|pipeline| {
-                (
-                    pipeline.name.as_str(),
-                    pipeline.receivers.iter().map(ComponentId::as_str).collect::<Vec<_>>(),
-                )
-            })
-            .collect();
-        assert_eq!(pipelines, [("traces/a", vec![SOURCE]), ("traces/b", vec!["forward"])]);
-        let document = Document::from_text("test", text, &|_: &str| None).unwrap();
-        assert!(
-            only(checked_of(&document).unwrap(), "traces/x")
-                .err()
-                .unwrap()
-                .contains("traces/x")
-        );
-    }
-
-    #[test]
-    fn another_backend_is_a_configuration_of_one_exporter() {
-        for text in [
-            "otlp=localhost:4317",
-            "otlp=https://host:4317",
-            "otlphttp=http://localhost:4318",
-        ] {
-            let document = Document::from_text("test", &exporting(text).unwrap(), &|_: &str| None).unwrap();
-            let checked = checked_of(&document).unwrap();
-            assert!(only(checked, "traces").is_ok(), "{text}");
-        }
-        for text in ["localhost:4317", "kafka=x", "otlp="] {
-            assert!(exporting(text).is_err(), "{text}");
-        }
     }
 }
