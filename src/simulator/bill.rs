@@ -12,7 +12,7 @@ const FREE_REQUESTS: u64 = 1_000_000;
 const USD_PER_TRACE_READ: f64 = 0.50 / 1e6;
 const TRACE_READS: [&str; 3] = ["GetTraceSummaries", "BatchGetTraces", "ListRetrievedTraces"];
 /// USD per read request unit of an on-demand table.
-pub const USD_PER_READ_UNIT: f64 = 0.125 / 1e6;
+const USD_PER_READ_UNIT: f64 = 0.125 / 1e6;
 /// USD per write request unit.
 const USD_PER_WRITE_UNIT: f64 = 0.625 / 1e6;
 /// Billed by request units; `units` counts halves of them.
@@ -187,5 +187,18 @@ mod tests {
             }
         );
         assert_eq!(bill.since(), Some(JANUARY));
+    }
+
+    #[test]
+    fn items_are_billed_by_halves_of_units_and_objects_by_requests() {
+        let mut bill = Bill::default();
+        bill.charge(JANUARY, "1", "r", "Query", 5);
+        bill.charge(JANUARY, "1", "r", "PutItem", 20);
+        for _ in 0..1_000 {
+            bill.charge(JANUARY, "1", "r", "PutObject", 0);
+            bill.charge(JANUARY, "1", "r", "GetObject", 0);
+        }
+        let expected = 2.5 * 0.125e-6 + 10.0 * 0.625e-6 + 0.005 + 0.0004;
+        assert!((bill.usd() - expected).abs() < 1e-12, "{}", bill.usd());
     }
 }

@@ -145,6 +145,119 @@ def compare_with_moto(ours):
         check(name in ours and name in theirs, f"{name} is missing")
 
 
+def items(url):
+    """The same calls to the simulated table and to moto's: the answers must be the same."""
+    def client(endpoint=None):
+        return boto3.client("dynamodb", endpoint_url=endpoint, config=Config(retries={"total_max_attempts": 1}), **KEYS)
+
+    def play(client):
+        key = lambda name, kind: {"AttributeName": name, "KeyType": kind}
+        everything = {"ProjectionType": "ALL"}
+        client.create_table(
+            TableName="kept", BillingMode="PAY_PER_REQUEST", KeySchema=[key("PK", "HASH"), key("SK", "RANGE")],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("PK", "SK", "l", "g")],
+            LocalSecondaryIndexes=[{"IndexName": "lsi", "KeySchema": [key("PK", "HASH"), key("l", "RANGE")], "Projection": everything}],
+            GlobalSecondaryIndexes=[{"IndexName": "gsi", "KeySchema": [key("g", "HASH"), key("SK", "RANGE")], "Projection": everything}])
+        at = lambda n: {"PK": {"S": "p"}, "SK": {"S": f"s{n}"}}
+        for n in range(5):
+            client.put_item(TableName="kept", Item={**at(n), "l": {"S": f"l{9 - n}"}, "g": {"S": "odd" if n % 2 else "even"}, "n": {"N": str(n)}},
+                            ConditionExpression="attribute_not_exists(PK)")
+        answers = []
+
+        def failing(code, call, **arguments):
+            try:
+                call(TableName="kept", **arguments)
+                answers.append(f"no {code}")
+            except ClientError as error:
+                answers.append(error.response["Error"]["Code"])
+
+        failing("ConditionalCheckFailedException", client.put_item, Item=at(1), ConditionExpression="attribute_not_exists(PK)")
+        failing("ConditionalCheckFailedException", client.update_item, Key=at(1), UpdateExpression="SET #n = :n",
+                ConditionExpression="#n = :old", ExpressionAttributeNames={"#n": "n"},
+                ExpressionAttributeValues={":n": {"N": "7"}, ":old": {"N": "6"}})
+        failing("ValidationException", client.put_item, Item={**at(8), "big": {"S": "x" * 410_000}})
+        client.update_item(TableName="kept", Key=at(1), UpdateExpression="SET #n = :n, seen = :s", ConditionExpression="attribute_exists(PK)",
+                           ExpressionAttributeNames={"#n": "n"}, ExpressionAttributeValues={":n": {"N": "7"}, ":s": {"SS": ["a", "b"]}})
+        answers.append(client.get_item(TableName="kept", Key=at(1))["Item"])
+        answers.append(client.get_item(TableName="kept", Key=at(7)).get("Item"))
+        batch = client.batch_get_item(RequestItems={"kept": {"Keys": [at(0), at(4), at(9)]}})
+        answers.append(sorted(item["SK"]["S"] for item in batch["Responses"]["kept"]))
+        base = dict(TableName="kept", ExpressionAttributeValues={":p": {"S": "p"}, ":a": {"S": "l6"}, ":b": {"S": "l8"}},
+                    KeyConditionExpression="PK = :p AND l BETWEEN :a AND :b", IndexName="lsi")
+        answers.append([item["SK"]["S"] for item in client.query(**base)["Items"]])
+        answers.append([item["SK"]["S"] for item in client.query(**base, ScanIndexForward=False)["Items"]])
+        pages, last = [], {}
+        while True:
+            page = client.query(**base, Limit=1, **last)
+            pages.append([item["SK"]["S"] for item in page["Items"]])
+            if "LastEvaluatedKey" not in page:
+                break
+            last = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+        answers.append([page for page in pages if page])
+        answers.append([item["SK"]["S"] for item in client.query(
+            TableName="kept", IndexName="gsi", KeyConditionExpression="g = :g AND begins_with(SK, :s)",
+            ExpressionAttributeValues={":g": {"S": "odd"}, ":s": {"S": "s"}})["Items"]])
+        client.batch_write_item(RequestItems={"kept": [{"DeleteRequest": {"Key": at(0)}}, {"PutRequest": {"Item": at(6)}}]})
+        client.delete_item(TableName="kept", Key=at(2))
+        answers.append(sorted(item["SK"]["S"] for item in client.scan(TableName="kept")["Items"]))
+        read = client.query(TableName="kept", KeyConditionExpression="PK = :p", ExpressionAttributeValues={":p": {"S": "p"}},
+                            ReturnConsumedCapacity="TOTAL")
+        answers.append(sorted(read["ConsumedCapacity"])[:2])
+        return answers
+
+    ours = play(client(url))
+    check(ours[0] == "ConditionalCheckFailedException", f"{ours[0]}")
+    try:
+        from moto import mock_aws
+    except ImportError:
+        print("skipped: moto is not installed")
+        return
+    with mock_aws():
+        theirs = play(client())
+    for number, (our, their) in enumerate(zip(ours, theirs, strict=True)):
+        check(our == their, f"answer {number}: ours {our}, moto {their}")
+
+
+def s3(url):
+    def play(client):
+        client.create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": REGION})
+        names = ["a/1", "a/2", "a/b/3", "a/b/4", "c/5", "d e/6+7"]
+        tags = [client.put_object(Bucket="bucket", Key=name, Body=name.encode())["ETag"] for name in names]
+        answers = [tags, [client.get_object(Bucket="bucket", Key=name)["Body"].read() for name in names]]
+        head = client.head_object(Bucket="bucket", Key="a/1")
+        answers.append((head["ContentLength"], head["ETag"]))
+        for more in ({}, {"Prefix": "a/"}, {"Prefix": "a/", "Delimiter": "/"}, {"Delimiter": "/"}, {"Prefix": "none"}):
+            pages = client.get_paginator("list_objects_v2").paginate(Bucket="bucket", **more, PaginationConfig={"PageSize": 2})
+            found = [[entry["Key"] for entry in page.get("Contents", [])] + [entry["Prefix"] for entry in page.get("CommonPrefixes", [])] for page in pages]
+            answers.append(sorted(name for page in found for name in page))
+        for call, arguments in ((client.get_object, {"Key": "gone"}), (client.get_bucket_lifecycle_configuration, {}),
+                                (client.get_object, {"Key": "x", "Bucket": "no-such-bucket"})):
+            try:
+                call(**{"Bucket": "bucket", **arguments})
+            except ClientError as error:
+                answers.append((error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]))
+        rules = {"Rules": [{"ID": "r", "Status": "Enabled", "Filter": {"Prefix": "a/"}, "Expiration": {"Days": 9}}]}
+        client.put_bucket_lifecycle_configuration(Bucket="bucket", LifecycleConfiguration=rules)
+        answers.append(client.get_bucket_lifecycle_configuration(Bucket="bucket")["Rules"])
+        client.delete_object(Bucket="bucket", Key="a/1")
+        answers.append([entry["Key"] for entry in client.list_objects_v2(Bucket="bucket")["Contents"]])
+        return answers
+
+    config = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"},
+                    request_checksum_calculation="when_required", response_checksum_validation="when_required")
+    ours = play(boto3.client("s3", endpoint_url=url, config=config, **KEYS))
+    check(len(ours[0]) == 6, "objects")
+    try:
+        from moto import mock_aws
+    except ImportError:
+        print("skipped: moto is not installed")
+        return
+    with mock_aws():
+        theirs = play(boto3.client("s3", config=config, **KEYS))
+    for number, (our, their) in enumerate(zip(ours, theirs, strict=True)):
+        check(our == their, f"answer {number}: ours {our}, moto {their}")
+
+
 def sts(url):
     client = boto3.client("sts", endpoint_url=url, **KEYS)
     check(client.get_caller_identity()["Account"] == "111122223333", "account")
@@ -160,6 +273,8 @@ def main():
         check(url.startswith("http://127.0.0.1:"), f"first line: {line!r}")
         cloudwatch(url)
         dynamodb(url)
+        items(url)
+        s3(url)
         sts(url)
     finally:
         process.terminate()

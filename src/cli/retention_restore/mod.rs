@@ -400,7 +400,6 @@ impl Player {
             }
         }
         self.played.spans += spans;
-        self.played.traces = self.traces.len();
         Ok(())
     }
 }
@@ -417,11 +416,14 @@ impl Rewriter for Player {
         let key = xxhash_rust::xxh3::xxh3_64_with_seed(span.span_id()?, trace);
         if self.seen.len() >= REMEMBERED {
             self.seen.clear();
+            self.traces.clear();
         }
         if !self.seen.insert(key) {
             return Ok(Visit::Drop);
         }
-        self.traces.insert(trace);
+        if self.traces.insert(trace) {
+            self.played.traces += 1;
+        }
         Ok(Visit::Keep)
     }
 }

@@ -34,7 +34,7 @@ pub enum ArchivePlan {
     },
     Table {
         name: String,
-        place: TablePlace,
+        place: Box<TablePlace>,
         experiments: Experiments,
         lifetime: Option<Option<Duration>>,
     },
@@ -238,7 +238,7 @@ fn read_table(section: &Section) -> Option<ArchivePlan> {
     }
     Some(ArchivePlan::Table {
         name: format!("dynamodb://{}", keys.table),
-        place: TablePlace {
+        place: Box::new(TablePlace {
             name: keys.table,
             ttl_attribute: keys.ttl_attribute,
             endpoint: check_endpoint(section, "endpoint", &keys.endpoint, true),
@@ -249,7 +249,7 @@ fn read_table(section: &Section) -> Option<ArchivePlan> {
                 profile: keys.profile,
                 credentials: keys.credentials,
             },
-        },
+        }),
         experiments,
         lifetime: keys.lifetime_days.map(|days| (days > 0).then_some(DAY * days)),
     })

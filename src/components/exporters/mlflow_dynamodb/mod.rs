@@ -6,7 +6,8 @@
 
 mod config;
 mod far_end;
-#[cfg(all(test, feature = "simulator"))]
+#[cfg(feature = "simulator")]
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

@@ -8,7 +8,8 @@ pub mod keys;
 mod read;
 mod span;
 pub mod table;
-#[cfg(all(test, feature = "simulator"))]
+#[cfg(feature = "simulator")]
+#[cfg(test)]
 mod tests;
 pub mod write;
 
