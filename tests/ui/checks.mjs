@@ -31,16 +31,27 @@ export async function runner(base, wanted = '') {
     process.exit(failed ? 1 : 0);
   }
 
-  const ready = (page) => page.waitForFunction(() => document.querySelector('main .page') && !document.querySelector('main .skeleton'), null, { timeout: 15000 });
+  const ready = (page) =>
+    page.waitForFunction(
+      () => document.querySelector('main .page') && !document.querySelector('main .skeleton'),
+      null,
+      { timeout: 15000 },
+    );
   return { check, end, ready, traced: (page, work) => traced(browser, page, work) };
 }
 
 /** Time of the page's main thread by its own clock: what others do on this machine does not count. */
 async function traced(browser, page, work) {
-  await browser.startTracing(page, { categories: ['toplevel', 'disabled-by-default-devtools.timeline', 'devtools.timeline'] });
+  await browser.startTracing(page, {
+    categories: ['toplevel', 'disabled-by-default-devtools.timeline', 'devtools.timeline'],
+  });
   await work();
   const events = JSON.parse((await browser.stopTracing()).toString()).traceEvents;
-  const names = new Set(events.filter((one) => one.name === 'thread_name' && one.args.name === 'CrRendererMain').map((one) => `${one.pid} ${one.tid}`));
+  const names = new Set(
+    events
+      .filter((one) => one.name === 'thread_name' && one.args.name === 'CrRendererMain')
+      .map((one) => `${one.pid} ${one.tid}`),
+  );
   const tasks = new Map();
   for (const one of events) {
     const key = `${one.pid} ${one.tid}`;

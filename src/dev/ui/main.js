@@ -29,7 +29,14 @@ const ENTRIES = [
   { name: 'Compare', at: '/compare', key: 'c', icon: 'compare', load: () => import('./pages/compare.js') },
   { name: 'Runs', at: '/runs', key: 'r', icon: 'runs', load: () => import('./pages/runs.js') },
   { name: 'Keys', at: '/keys', key: 'k', icon: 'keys', load: () => import('./pages/keys.js') },
-  { name: 'Pipeline', at: '/pipeline', key: 'p', icon: 'pipeline', load: () => import('./pages/pipeline.js'), group: 'Agent' },
+  {
+    name: 'Pipeline',
+    at: '/pipeline',
+    key: 'p',
+    icon: 'pipeline',
+    load: () => import('./pages/pipeline.js'),
+    group: 'Agent',
+  },
   { name: 'AWS', at: '/aws', key: 'w', icon: 'aws', load: () => import('./pages/aws.js') },
 ];
 
@@ -65,7 +72,10 @@ function outlet() {
     const target = found();
     if (!target) {
       document.title = 'Not found · Radiosonde';
-      shown.value = html`<div class="state"><h2>There is no such page</h2><a class="button" href="/traces">To the traces</a></div>`;
+      shown.value = html`<div class="state">
+        <h2>There is no such page</h2>
+        <a class="button" href="/traces">To the traces</a>
+      </div>`;
       return;
     }
     let isGone = false;
@@ -83,7 +93,14 @@ function outlet() {
         shown.value = node;
       },
       (error) => {
-        if (!isGone) shown.value = failure({ message: `This page could not be loaded: ${error.message}`, suggestion: 'If the agent was restarted with another version, load the page again.' }, () => location.reload());
+        if (!isGone)
+          shown.value = failure(
+            {
+              message: `This page could not be loaded: ${error.message}`,
+              suggestion: 'If the agent was restarted with another version, load the page again.',
+            },
+            () => location.reload(),
+          );
       },
     );
   });
@@ -92,47 +109,128 @@ function outlet() {
 
 /** @param {import('./lib/api.js').Resource<any>} status @param {import('./lib/api.js').Resource<any>} alerts */
 function rail(status, alerts) {
-  const firing = () => alerts.data.value?.alerts?.filter((/** @type {any} */ one) => one.state === 'firing').length ?? 0;
+  const firing = () =>
+    alerts.data.value?.alerts?.filter((/** @type {any} */ one) => one.state === 'firing').length ?? 0;
   const amounts = () => {
     const store = status.data.value?.store;
-    return /** @type {Record<string, any>} */ ({ Traces: store?.traces, Logs: store?.log_records, Metrics: store?.series });
+    return /** @type {Record<string, any>} */ ({
+      Traces: store?.traces,
+      Logs: store?.log_records,
+      Metrics: store?.series,
+    });
   };
-  const here = (/** @type {string} */ at) => path.value === at || (at === '/traces' && (path.value === '/' || path.value.startsWith('/trace/')));
+  const here = (/** @type {string} */ at) =>
+    path.value === at || (at === '/traces' && (path.value === '/' || path.value.startsWith('/trace/')));
   return html`<nav class="rail" aria-label="Pages">
     <a class="brand" href="/traces">${mark()}<span>Radiosonde</span></a>
-    ${ENTRIES.map((entry) => html`${entry.group ? html`<p class="group">${entry.group}</p>` : null}<a class="item" href=${entry.at} aria-current=${() => (here(entry.at) ? 'page' : false)} title=${`${entry.name} (g ${entry.key})`}>${icon(entry.icon)}<span>${entry.name}</span>${() =>
-      entry.name === 'Alerts' ? (firing() ? html`<small class="num bad">${firing()}</small>` : null) : amounts()[entry.name] ? html`<small class="num">${short(amounts()[entry.name])}</small>` : null}</a>`)}
+    ${ENTRIES.map(
+      (entry) =>
+        html`${entry.group ? html`<p class="group">${entry.group}</p>` : null}<a
+            class="item"
+            href=${entry.at}
+            aria-current=${() => (here(entry.at) ? 'page' : false)}
+            title=${`${entry.name} (g ${entry.key})`}
+            >${icon(entry.icon)}<span>${entry.name}</span>${() =>
+              entry.name === 'Alerts'
+                ? firing()
+                  ? html`<small class="num bad">${firing()}</small>`
+                  : null
+                : amounts()[entry.name]
+                  ? html`<small class="num">${short(amounts()[entry.name])}</small>`
+                  : null}</a
+          >`,
+    )}
     <div class="foot">
       ${() => storeMeter(status.data.value?.store)}
-      <div class="link-state" role="status" data-state=${() => (paused.value ? 'paused' : connection.value)}><i></i><span class="cut">${() => (paused.value ? 'Paused' : connection.value === 'open' ? 'Live' : connection.value === 'lost' ? 'No connection, trying again' : 'Connecting')}</span></div>
+      <div class="link-state" role="status" data-state=${() => (paused.value ? 'paused' : connection.value)}>
+        <i></i
+        ><span class="cut"
+          >${() => (paused.value ? 'Paused' : connection.value === 'open' ? 'Live' : connection.value === 'lost' ? 'No connection, trying again' : 'Connecting')}</span
+        >
+      </div>
       <div class="row">
-        <button class="ghost" aria-pressed=${() => String(paused.value)} aria-label="Pause live updates" title="Pause live updates (p)" @click=${() => setPaused(!paused.peek())}>${() => icon(paused.value ? 'play' : 'pause', 14)}</button>
+        <button
+          class="ghost"
+          aria-pressed=${() => String(paused.value)}
+          aria-label="Pause live updates"
+          title="Pause live updates (p)"
+          @click=${() => setPaused(!paused.peek())}
+        >
+          ${() => icon(paused.value ? 'play' : 'pause', 14)}
+        </button>
         ${themeButton()}
         <button class="ghost" aria-label="Keys" title="Keys (?)" @click=${help}>${icon('help', 14)}</button>
       </div>
-    </div></nav>`;
+    </div>
+  </nav>`;
 }
 
 /** @param {any} store */
 function storeMeter(store) {
-  if (!store) return html`<div class="meter"><span>Store</span><div class="track"></div></div>`;
+  if (!store)
+    return html`<div class="meter">
+      <span>Store</span>
+      <div class="track"></div>
+    </div>`;
   const share = store.cap > 0 ? Math.min(1, store.used / store.cap) : 0;
-  return html`<div class="meter" title=${`${bytes(store.used)} of ${bytes(store.cap)} are used; the oldest goes first`}><span class="num">${bytes(store.used)} of ${bytes(store.cap)}</span><div class="track"><i style=${{ width: `${share * 100}%` }}></i></div></div>`;
+  return html`<div class="meter" title=${`${bytes(store.used)} of ${bytes(store.cap)} are used; the oldest goes first`}>
+    <span class="num">${bytes(store.used)} of ${bytes(store.cap)}</span>
+    <div class="track"><i style=${{ width: `${share * 100}%` }}></i></div>
+  </div>`;
 }
 
 function themeButton() {
   const now = signal(theme());
   const next = /** @type {const} */ ({ system: 'light', light: 'dark', dark: 'system' });
   const icons = { system: 'auto', light: 'sun', dark: 'moon' };
-  return html`<button class="ghost" aria-label=${() => `Theme: ${now.value}`} title=${() => `Theme: ${now.value}`} @click=${() => setTheme((now.value = next[now.peek()]))}>${() => icon(icons[now.value], 14)}</button>`;
+  return html`<button
+    class="ghost"
+    aria-label=${() => `Theme: ${now.value}`}
+    title=${() => `Theme: ${now.value}`}
+    @click=${() => setTheme((now.value = next[now.peek()]))}
+  >
+    ${() => icon(icons[now.value], 14)}
+  </button>`;
 }
 
 function help() {
   const groups = registered().filter(({ bindings }) => bindings.length > 0);
-  const names = /** @type {Record<string, string>} */ ({ ArrowDown: '↓', ArrowUp: '↑', ArrowLeft: '←', ArrowRight: '→', PageDown: 'PgDn', PageUp: 'PgUp' });
+  const names = /** @type {Record<string, string>} */ ({
+    ArrowDown: '↓',
+    ArrowUp: '↑',
+    ArrowLeft: '←',
+    ArrowRight: '→',
+    PageDown: 'PgDn',
+    PageUp: 'PgUp',
+  });
   const dialog = /** @type {HTMLDialogElement} */ (
-    html`<dialog aria-label="Keys" @close=${() => dialog.remove()} @click=${(/** @type {Event} */ event) => event.target === dialog && dialog.close()}><header><h2>Keys</h2><button class="ghost" aria-label="Close" @click=${() => dialog.close()}>${icon('close', 14)}</button></header>
-      <div class="help">${groups.map((group) => html`<section><h3>${group.title}</h3><dl>${group.bindings.map(([all, label]) => html`<dt>${all.split(' ').map((key) => html`<kbd>${key.startsWith('g') && key.length === 2 ? `g ${key[1]}` : names[key] ?? key}</kbd>`)}</dt><dd>${label}</dd>`)}</dl></section>`)}</div></dialog>`
+    html`<dialog
+      aria-label="Keys"
+      @close=${() => dialog.remove()}
+      @click=${(/** @type {Event} */ event) => event.target === dialog && dialog.close()}
+    >
+      <header>
+        <h2>Keys</h2>
+        <button class="ghost" aria-label="Close" @click=${() => dialog.close()}>${icon('close', 14)}</button>
+      </header>
+      <div class="help">
+        ${groups.map(
+          (group) =>
+            html`<section>
+              <h3>${group.title}</h3>
+              <dl>
+                ${group.bindings.map(
+                  ([all, label]) =>
+                    html`<dt>
+                        ${all.split(' ').map((key) => html`<kbd>${key.startsWith('g') && key.length === 2 ? `g ${key[1]}` : (names[key] ?? key)}</kbd>`)}
+                      </dt>
+                      <dd>${label}</dd>`,
+                )}
+              </dl>
+            </section>`,
+        )}
+      </div>
+    </dialog>`
   );
   document.body.append(dialog);
   dialog.showModal();
@@ -155,7 +253,9 @@ function globalKeys() {
 /** A menu closes with a click beside it. */
 function closeMenus() {
   document.addEventListener('click', (event) => {
-    for (const menu of document.querySelectorAll('details.menu[open]')) if (!menu.contains(/** @type {Node} */ (event.target)) || /** @type {Element} */ (event.target).closest('a')) menu.removeAttribute('open');
+    for (const menu of document.querySelectorAll('details.menu[open]'))
+      if (!menu.contains(/** @type {Node} */ (event.target)) || /** @type {Element} */ (event.target).closest('a'))
+        menu.removeAttribute('open');
   });
 }
 
@@ -170,7 +270,16 @@ function run() {
   on('traces', throttled(status.reload, 2000));
   on('alerts', throttled(alerts.reload, 500));
   const app = document.getElementById('app');
-  app?.replaceChildren(html`<a class="skip" href="#main" @click=${(/** @type {Event} */ event) => (event.preventDefault(), document.getElementById('main')?.focus())}>Skip to the content</a>${rail(status, alerts)}<main id="main" tabindex="-1">${outlet()}</main>${toasts()}`);
+  app?.replaceChildren(
+    html`<a
+        class="skip"
+        href="#main"
+        @click=${(/** @type {Event} */ event) => (event.preventDefault(), document.getElementById('main')?.focus())}
+        >Skip to the content</a
+      >${rail(status, alerts)}
+      <main id="main" tabindex="-1">${outlet()}</main>
+      ${toasts()}`,
+  );
 }
 
 scope(run);

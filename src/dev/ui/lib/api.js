@@ -26,7 +26,11 @@ export async function get(path, params = {}, signal) {
 
 /** @param {string} path @param {any} body @returns {Promise<any>} */
 export async function post(path, body) {
-  return ask(`/api/v1${path}`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+  return ask(`/api/v1${path}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  });
 }
 
 /** @param {string} address @param {RequestInit} options */
@@ -46,7 +50,12 @@ async function ask(address, options) {
   }
   if (answer.ok && body) return body;
   const { error, position, suggestion, candidates } = body ?? {};
-  throw new ApiError(error ?? `The agent answered ${answer.status}.`, { status: answer.status, position, suggestion, candidates });
+  throw new ApiError(error ?? `The agent answered ${answer.status}.`, {
+    status: answer.status,
+    position,
+    suggestion,
+    candidates,
+  });
 }
 
 /**

@@ -2,7 +2,14 @@
 /** Times, durations, counts, sizes and ids as people read them. Times come as decimal strings of unix nanoseconds. */
 
 const NBSP = '\u00a0';
-const DURATIONS = /** @type {const} */ ([['h', 3.6e12], ['min', 6e10], ['s', 1e9], ['ms', 1e6], ['µs', 1e3], ['ns', 1]]);
+const DURATIONS = /** @type {const} */ ([
+  ['h', 3.6e12],
+  ['min', 6e10],
+  ['s', 1e9],
+  ['ms', 1e6],
+  ['µs', 1e3],
+  ['ns', 1],
+]);
 
 /** @param {string | number | null | undefined} nanoseconds */
 export function duration(nanoseconds) {
@@ -12,8 +19,10 @@ export function duration(nanoseconds) {
   if (value === 0) return `0${NBSP}ms`;
   const sign = value < 0 ? '−' : '';
   const size = Math.abs(value);
-  if (size >= 3.6e12) return `${sign}${Math.floor(size / 3.6e12)}${NBSP}h${NBSP}${Math.round((size % 3.6e12) / 6e10)}${NBSP}min`;
-  if (size >= 6e10) return `${sign}${Math.floor(size / 6e10)}${NBSP}min${NBSP}${Math.round((size % 6e10) / 1e9)}${NBSP}s`;
+  if (size >= 3.6e12)
+    return `${sign}${Math.floor(size / 3.6e12)}${NBSP}h${NBSP}${Math.round((size % 3.6e12) / 6e10)}${NBSP}min`;
+  if (size >= 6e10)
+    return `${sign}${Math.floor(size / 6e10)}${NBSP}min${NBSP}${Math.round((size % 6e10) / 1e9)}${NBSP}s`;
   const [unit, factor] = DURATIONS.find(([, least]) => size >= least) ?? ['ns', 1];
   return `${sign}${factor === 1 ? Math.round(size) : fixed(size / factor)}${NBSP}${unit}`;
 }
@@ -22,7 +31,9 @@ export function duration(nanoseconds) {
 export function axisDuration(nanoseconds) {
   if (nanoseconds >= 6e11) return `${three(nanoseconds / 6e10)}${NBSP}min`;
   if (nanoseconds >= 6e10) return `${three(nanoseconds / 1e9)}${NBSP}s`;
-  return duration(nanoseconds).replace(/\.0+(?=\D)/, '').replace(/(\.\d)0(?=\D)/, '$1');
+  return duration(nanoseconds)
+    .replace(/\.0+(?=\D)/, '')
+    .replace(/(\.\d)0(?=\D)/, '$1');
 }
 
 /** Three significant digits, so that a column of durations stays in line. @param {number} value below 1000 */
@@ -49,7 +60,12 @@ export function count(value) {
 export function short(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return '–';
   const size = Math.abs(value);
-  for (const [unit, factor] of /** @type {const} */ ([['T', 1e12], ['G', 1e9], ['M', 1e6], ['k', 1e3]])) {
+  for (const [unit, factor] of /** @type {const} */ ([
+    ['T', 1e12],
+    ['G', 1e9],
+    ['M', 1e6],
+    ['k', 1e3],
+  ])) {
     if (size >= factor * 0.9995) return `${three(value / factor)}${unit}`;
   }
   return three(value);
@@ -59,7 +75,11 @@ export function short(value) {
 export function bytes(value) {
   if (value === null || value === undefined) return '–';
   const size = Number(value);
-  for (const [unit, factor] of /** @type {const} */ ([['GiB', 2 ** 30], ['MiB', 2 ** 20], ['KiB', 2 ** 10]])) {
+  for (const [unit, factor] of /** @type {const} */ ([
+    ['GiB', 2 ** 30],
+    ['MiB', 2 ** 20],
+    ['KiB', 2 ** 10],
+  ])) {
     if (Math.abs(size) >= factor) return `${three(size / factor)}${NBSP}${unit}`;
   }
   return `${count(size)}${NBSP}B`;

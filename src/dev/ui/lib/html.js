@@ -140,7 +140,8 @@ function bind(node, name, value) {
 function set(node, name, value) {
   if (name.startsWith('.')) /** @type {any} */ (node)[name.slice(1)] = value;
   else if (name === 'style') {
-    for (const [key, text] of Object.entries(value ?? {})) /** @type {HTMLElement} */ (node).style.setProperty(key, String(text));
+    for (const [key, text] of Object.entries(value ?? {}))
+      /** @type {HTMLElement} */ (node).style.setProperty(key, String(text));
   } else if (value === false || value === null || value === undefined) node.removeAttribute(name);
   else if (ADDRESSES.has(name) && !isHarmless(String(value))) node.removeAttribute(name);
   else node.setAttribute(name, value === true ? '' : String(value));
@@ -150,7 +151,11 @@ function set(node, name, value) {
 export function isHarmless(address) {
   try {
     const url = new URL(address, location.href);
-    return url.protocol === 'http:' || url.protocol === 'https:' || (url.protocol === 'blob:' && url.origin === location.origin);
+    return (
+      url.protocol === 'http:' ||
+      url.protocol === 'https:' ||
+      (url.protocol === 'blob:' && url.origin === location.origin)
+    );
   } catch {
     return false;
   }

@@ -26,7 +26,9 @@ export function start() {
   document.addEventListener('keydown', (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     const target = /** @type {HTMLElement} */ (event.target);
-    const isTyping = target.matches?.('input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable]');
+    const isTyping = target.matches?.(
+      'input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable]',
+    );
     if (isTyping) {
       if (event.key === 'Escape') target.blur();
       return;

@@ -12,7 +12,11 @@ const route = signal(read());
 export const path = computed(() => route.value.path);
 
 function read() {
-  return { path: location.pathname.replace(/(.)\/+$/, '$1'), search: location.search, params: new URLSearchParams(location.search) };
+  return {
+    path: location.pathname.replace(/(.)\/+$/, '$1'),
+    search: location.search,
+    params: new URLSearchParams(location.search),
+  };
 }
 
 /** @type {Map<string, import('./signals.js').Signal<string>>} */
@@ -61,7 +65,15 @@ export function go(to, how = {}) {
 export function start() {
   addEventListener('popstate', () => (route.value = read()));
   document.addEventListener('click', (event) => {
-    if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+    if (
+      event.defaultPrevented ||
+      event.button !== 0 ||
+      event.metaKey ||
+      event.ctrlKey ||
+      event.shiftKey ||
+      event.altKey
+    )
+      return;
     const link = /** @type {Element} */ (event.target).closest?.('a[href]');
     if (!(link instanceof HTMLAnchorElement) || link.target || link.hasAttribute('download')) return;
     if (link.origin !== location.origin || link.pathname.startsWith('/api/')) return;

@@ -15,9 +15,16 @@ import { traceHead } from '../trace/head.js';
 export function page(id) {
   const about = resource((signal) => get(`/traces/${id}`, { limit: 1 }, signal));
   const source = resource((signal) => get(`/traces/${id}/critical-path`, {}, signal));
-  keys('Critical path', [['c Escape', 'back to the waterfall', () => go(traceLink(id))], ['f', 'flame', () => go(`${traceLink(id)}/flame`)]]);
-  return html`<div class="page">${view(about, (answer) => traceHead(answer.trace, 'Critical path'), { lines: 2 })}
-    <div class="scroll">${view(source, (answer) => (about.data.value ? whole(answer, about.data.value.trace) : null))}</div></div>`;
+  keys('Critical path', [
+    ['c Escape', 'back to the waterfall', () => go(traceLink(id))],
+    ['f', 'flame', () => go(`${traceLink(id)}/flame`)],
+  ]);
+  return html`<div class="page">
+    ${view(about, (answer) => traceHead(answer.trace, 'Critical path'), { lines: 2 })}
+    <div class="scroll">
+      ${view(source, (answer) => (about.data.value ? whole(answer, about.data.value.trace) : null))}
+    </div>
+  </div>`;
 }
 
 /** @param {any} answer @param {any} trace */
@@ -30,18 +37,45 @@ function whole(answer, trace) {
   const share = (/** @type {any} */ one) => Number(one.duration) / total;
   const longest = Math.max(...pieces.map((/** @type {any} */ piece) => piece.length), 1);
   return html`<div class="grid">
-    ${panel('Where the time went', html`<div class="pad"><div class="strip" role="img" aria-label=${answer.share.map((/** @type {any} */ one) => `${one.service} ${percent(share(one))}`).join(', ')}>${pieces.map((/** @type {any} */ piece) => html`<a class=${`h${hue(piece.service)}`} href=${traceLink(trace.trace_id, { span: piece.span_id })} title=${`${piece.name}, ${piece.service}: ${duration(piece.length)}`} style=${{ 'flex-grow': Math.max(piece.length / total, 0.0005) }}></a>`)}</div>
-      <ul class="shares">${answer.share.map((/** @type {any} */ one) => html`<li>${service(one.service)}<b class="num">${percent(share(one))}</b><span class="num dim">${duration(one.duration)}</span></li>`)}</ul></div>`, html`<span class="num dim">${duration(total)} on ${plural(pieces.length, 'piece')}</span>`)}
-    ${panel('Piece by piece', table(
-      [
-        { head: 'Starts at', kind: 'r', cell: (piece) => duration(piece.from) },
-        { head: 'Span', wide: true, cell: (piece) => html`<a class="row-link" href=${traceLink(trace.trace_id, { span: piece.span_id })}>${piece.name}</a>` },
-        { head: 'Service', cell: (piece) => service(piece.service) },
-        { head: 'Takes', kind: 'r', cell: (piece) => duration(piece.length) },
-        { head: '', cell: (piece) => html`<span class="meter-bar"><i style=${{ width: `${(piece.length / longest) * 100}%` }}></i></span>` },
-        { head: 'Share', kind: 'r', cell: (piece) => percent(piece.length / total) },
-      ],
-      pieces,
-      { label: 'Critical path' },
-    ))}</div>`;
+    ${panel(
+      'Where the time went',
+      html`<div class="pad">
+        <div
+          class="strip"
+          role="img"
+          aria-label=${answer.share.map((/** @type {any} */ one) => `${one.service} ${percent(share(one))}`).join(', ')}
+        >
+          ${pieces.map((/** @type {any} */ piece) => html`<a class=${`h${hue(piece.service)}`} href=${traceLink(trace.trace_id, { span: piece.span_id })} title=${`${piece.name}, ${piece.service}: ${duration(piece.length)}`} style=${{ 'flex-grow': Math.max(piece.length / total, 0.0005) }}></a>`)}
+        </div>
+        <ul class="shares">
+          ${answer.share.map((/** @type {any} */ one) => html`<li>${service(one.service)}<b class="num">${percent(share(one))}</b><span class="num dim">${duration(one.duration)}</span></li>`)}
+        </ul>
+      </div>`,
+      html`<span class="num dim">${duration(total)} on ${plural(pieces.length, 'piece')}</span>`,
+    )}
+    ${panel(
+      'Piece by piece',
+      table(
+        [
+          { head: 'Starts at', kind: 'r', cell: (piece) => duration(piece.from) },
+          {
+            head: 'Span',
+            wide: true,
+            cell: (piece) =>
+              html`<a class="row-link" href=${traceLink(trace.trace_id, { span: piece.span_id })}>${piece.name}</a>`,
+          },
+          { head: 'Service', cell: (piece) => service(piece.service) },
+          { head: 'Takes', kind: 'r', cell: (piece) => duration(piece.length) },
+          {
+            head: '',
+            cell: (piece) =>
+              html`<span class="meter-bar"><i style=${{ width: `${(piece.length / longest) * 100}%` }}></i></span>`,
+          },
+          { head: 'Share', kind: 'r', cell: (piece) => percent(piece.length / total) },
+        ],
+        pieces,
+        { label: 'Critical path' },
+      ),
+    )}
+  </div>`;
 }

@@ -22,28 +22,66 @@ const ROW = 22;
 
 /** @param {string} [trace] */
 export function page(trace) {
-  const source = resource((signal) => get(trace ? `/traces/${trace}/flame` : '/flame', trace ? {} : windowParams(), signal));
+  const source = resource((signal) =>
+    get(trace ? `/traces/${trace}/flame` : '/flame', trace ? {} : windowParams(), signal),
+  );
   const about = trace ? resource((signal) => get(`/traces/${trace}`, { limit: 1 }, signal)) : null;
   keys('Flame', [
     ['Escape', 'one level out', () => (param('at') ? setParams({ at: '' }) : trace ? go(traceLink(trace)) : undefined)],
-    ...(trace ? /** @type {import('../lib/keys.js').Binding[]} */ ([['f', 'back to the waterfall', () => go(traceLink(trace))], ['c', 'critical path', () => go(`${traceLink(trace)}/critical-path`)]]) : []),
+    ...(trace
+      ? /** @type {import('../lib/keys.js').Binding[]} */ ([
+          ['f', 'back to the waterfall', () => go(traceLink(trace))],
+          ['c', 'critical path', () => go(`${traceLink(trace)}/critical-path`)],
+        ])
+      : []),
   ]);
   return html`<div class="page">
-    ${about ? view(about, (answer) => traceHead(answer.trace, 'Flame'), { lines: 2 }) : html`<header class="bar-top"><h1>Flame</h1>${queryBar({ error: () => source.error.value })}${timeWindow()}</header>`}
+    ${
+      about
+        ? view(about, (answer) => traceHead(answer.trace, 'Flame'), { lines: 2 })
+        : html`<header class="bar-top">
+            <h1>Flame</h1>
+            ${queryBar({ error: () => source.error.value })}${timeWindow()}
+          </header>`
+    }
     ${view(source, (answer) => {
       if (!answer.root || answer.root.count === 0) return empty(answer.empty ?? 'filtered', { what: 'spans' });
       const root = grow(answer.root);
       return [
-        html`<div class="sub"><span class="dim num">${() => crumbs(at(root))}</span><span class="grow"></span>${answer.truncated ? html`<span class="warn">▲ the smallest parts are left out</span>` : null}
-          <button class="ghost" aria-pressed=${() => String(param('view') === 'table')} aria-label="As a table" title="As a table" @click=${() => setParams({ view: param('view') === 'table' ? '' : 'table' }, { replace: true })}>${icon('table', 14)}</button></div>`,
+        html`<div class="sub">
+          <span class="dim num">${() => crumbs(at(root))}</span
+          ><span class="grow"></span
+          >${answer.truncated ? html`<span class="warn">▲ the smallest parts are left out</span>` : null}
+          <button
+            class="ghost"
+            aria-pressed=${() => String(param('view') === 'table')}
+            aria-label="As a table"
+            title="As a table"
+            @click=${() => setParams({ view: param('view') === 'table' ? '' : 'table' }, { replace: true })}
+          >
+            ${icon('table', 14)}
+          </button>
+        </div>`,
         () => (param('view') === 'table' ? html`<div class="scroll">${asTable(root, trace)}</div>` : drawing(root)),
       ];
-    })}</div>`;
+    })}
+  </div>`;
 }
 
 /** Numbers for the strings, and who stands on whom; without recursion, since depth is the sender's. @param {any} source @returns {Node_} */
 function grow(source) {
-  const make = (/** @type {any} */ one, /** @type {Node_ | null} */ parent) => ({ name: one.name, service: one.service ?? '', total: Number(one.total), self: Number(one.self), count: one.count, children: [], parent, depth: parent ? parent.depth + 1 : 0, from: 0, path: parent ? `${parent.path}/${parent.children.length}` : '' });
+  const make = (/** @type {any} */ one, /** @type {Node_ | null} */ parent) => ({
+    name: one.name,
+    service: one.service ?? '',
+    total: Number(one.total),
+    self: Number(one.self),
+    count: one.count,
+    children: [],
+    parent,
+    depth: parent ? parent.depth + 1 : 0,
+    from: 0,
+    path: parent ? `${parent.path}/${parent.children.length}` : '',
+  });
   /** @type {Node_} */
   const root = make(source, null);
   /** @type {[any, Node_][]} */
@@ -77,12 +115,24 @@ function at(root) {
 function crumbs(node) {
   const way = [];
   for (let one = /** @type {Node_ | null} */ (node); one; one = one.parent) way.unshift(one);
-  return way.map((one, index) => [index ? ' › ' : '', html`<button class="link" @click=${() => setParams({ at: one.path })}>${one.name}</button>`]).concat([[` ${duration(node.total)}, self ${duration(node.self)}, ${count(node.count)}×`]]);
+  return way
+    .map((one, index) => [
+      index ? ' › ' : '',
+      html`<button class="link" @click=${() => setParams({ at: one.path })}>${one.name}</button>`,
+    ])
+    .concat([[` ${duration(node.total)}, self ${duration(node.self)}, ${count(node.count)}×`]]);
 }
 
 /** @param {Node_} root */
 function drawing(root) {
-  const canvas = /** @type {HTMLCanvasElement} */ (html`<canvas class="flame" tabindex="0" role="img" aria-label="Flame graph; as a table with the button above"></canvas>`);
+  const canvas = /** @type {HTMLCanvasElement} */ (
+    html`<canvas
+      class="flame"
+      tabindex="0"
+      role="img"
+      aria-label="Flame graph; as a table with the button above"
+    ></canvas>`
+  );
   const tip = html`<div class="tip flame-tip" hidden></div>`;
   const spoken = html`<div class="unseen" aria-live="polite"></div>`;
   const box = html`<div class="flame-box scroll">${canvas}${tip}${spoken}</div>`;
@@ -106,7 +156,14 @@ function drawing(root) {
     draw(canvas, boxes, active.value, font);
   });
 
-  const under = (/** @type {MouseEvent} */ event) => boxes.find((one) => event.offsetX >= one.x && event.offsetX < one.x + one.width && event.offsetY >= one.y && event.offsetY < one.y + ROW);
+  const under = (/** @type {MouseEvent} */ event) =>
+    boxes.find(
+      (one) =>
+        event.offsetX >= one.x &&
+        event.offsetX < one.x + one.width &&
+        event.offsetY >= one.y &&
+        event.offsetY < one.y + ROW,
+    );
   canvas.addEventListener('pointermove', (event) => {
     const found = under(event);
     active.value = found?.node ?? null;
@@ -127,7 +184,13 @@ function drawing(root) {
   canvas.addEventListener('keydown', (event) => {
     const now = active.peek() ?? at(root);
     const siblings = now.parent?.children ?? [now];
-    const next = { ArrowDown: now.children[0], ArrowUp: now.parent, ArrowRight: siblings[siblings.indexOf(now) + 1], ArrowLeft: siblings[siblings.indexOf(now) - 1], Enter: now }[event.key];
+    const next = {
+      ArrowDown: now.children[0],
+      ArrowUp: now.parent,
+      ArrowRight: siblings[siblings.indexOf(now) + 1],
+      ArrowLeft: siblings[siblings.indexOf(now) - 1],
+      Enter: now,
+    }[event.key];
     if (next === undefined) return;
     event.preventDefault();
     event.stopPropagation();
@@ -145,9 +208,14 @@ function words(node, root) {
   return [
     html`<div><b>${node.name}</b></div>`,
     html`<div>${node.service ? service(node.service) : null}</div>`,
-    html`<div><span>total</span><b class="num">${`${duration(node.total)} · ${percent(node.total / root.total)}`}</b></div>`,
+    html`<div>
+      <span>total</span><b class="num">${`${duration(node.total)} · ${percent(node.total / root.total)}`}</b>
+    </div>`,
     html`<div><span>self</span><b class="num">${duration(node.self)}</b></div>`,
-    html`<div><span>times</span><b class="num">${`${count(node.count)}, ${duration(node.total / Math.max(1, node.count))} each`}</b></div>`,
+    html`<div>
+      <span>times</span
+      ><b class="num">${`${count(node.count)}, ${duration(node.total / Math.max(1, node.count))} each`}</b>
+    </div>`,
   ];
 }
 
@@ -196,7 +264,11 @@ function draw(canvas, boxes, active, font) {
     pen.rect(x, y, width - 4, ROW);
     pen.clip();
     pen.fillStyle = colour(strength > 0.6 && node.service ? 'surface' : 'text');
-    pen.fillText(`${visible(node.name.slice(0, 120))}${node.count > 1 ? ` ×${count(node.count)}` : ''}  ${duration(node.total)}`, x + 6, y + ROW / 2);
+    pen.fillText(
+      `${visible(node.name.slice(0, 120))}${node.count > 1 ? ` ×${count(node.count)}` : ''}  ${duration(node.total)}`,
+      x + 6,
+      y + ROW / 2,
+    );
     pen.restore();
   }
 }
@@ -215,9 +287,21 @@ function asTable(root, trace) {
   const rows = [...sums.values()].sort((a, b) => b.self - a.self);
   return table(
     [
-      { head: 'Operation', wide: true, cell: (one) => html`<a class="row-link" href=${trace ? traceLink(trace, { find: term('name', one.name) }) : address('/traces', { q: `${term('service', one.service)} ${term('name', one.name)}` })}>${one.name}</a>` },
-      { head: 'Service', cell: (one) => service(one.service) }, { head: 'Self', kind: 'r', cell: (one) => duration(one.self) }, { head: 'Self share', kind: 'r', cell: (one) => percent(one.self / root.total) },
-      { head: 'Total', kind: 'r', cell: (one) => duration(one.total) }, { head: 'Times', kind: 'r', cell: (one) => count(one.count) },
+      {
+        head: 'Operation',
+        wide: true,
+        cell: (one) =>
+          html`<a
+            class="row-link"
+            href=${trace ? traceLink(trace, { find: term('name', one.name) }) : address('/traces', { q: `${term('service', one.service)} ${term('name', one.name)}` })}
+            >${one.name}</a
+          >`,
+      },
+      { head: 'Service', cell: (one) => service(one.service) },
+      { head: 'Self', kind: 'r', cell: (one) => duration(one.self) },
+      { head: 'Self share', kind: 'r', cell: (one) => percent(one.self / root.total) },
+      { head: 'Total', kind: 'r', cell: (one) => duration(one.total) },
+      { head: 'Times', kind: 'r', cell: (one) => count(one.count) },
     ],
     rows,
     { label: 'Operations by self time' },

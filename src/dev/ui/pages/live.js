@@ -38,11 +38,14 @@ export function page() {
     try {
       const wanted = untracked(show);
       const none = { traces: [], logs: [], empty: undefined };
-      const [traces, logs] = await Promise.all([wanted === 'logs' ? none : get('/traces', { q, limit: 200 }), wanted === 'traces' ? none : get('/logs', { q, limit: 200 })]);
+      const [traces, logs] = await Promise.all([
+        wanted === 'logs' ? none : get('/traces', { q, limit: 200 }),
+        wanted === 'traces' ? none : get('/logs', { q, limit: 200 }),
+      ]);
       if (own !== asked) return;
       const all = [...traces.traces.map(ofTrace), ...logs.logs.map(ofLog)];
       items.value = sorted(all);
-      why.value = all.length === 0 ? traces.empty ?? logs.empty ?? 'nothing received' : null;
+      why.value = all.length === 0 ? (traces.empty ?? logs.empty ?? 'nothing received') : null;
       error.value = null;
     } catch (failed) {
       if (own === asked) error.value = failed;
@@ -92,7 +95,10 @@ export function page() {
     if (untracked(() => param('q'))) return again();
     add(data.logs.map((/** @type {any} */ log) => ({ ...ofLog(log), isNew: true })));
   });
-  on('metrics', (data) => data?.names && (metrics.value = [...new Set([...data.names, ...metrics.peek()])].slice(0, 6)));
+  on(
+    'metrics',
+    (data) => data?.names && (metrics.value = [...new Set([...data.names, ...metrics.peek()])].slice(0, 6)),
+  );
 
   /** @param {number} traces @param {number} logs */
   function beat(traces, logs) {
@@ -118,7 +124,12 @@ export function page() {
       const one = bySecond.get(second);
       return { from: second * 1000, to: (second + 1) * 1000, values: [one?.[1] ?? 0, one?.[2] ?? 0] };
     });
-    return { from: buckets[0].from, to: buckets[buckets.length - 1].to, format: count, bars: { buckets, names: ['traces', 'log records'], colours: [colour('accent'), colour('info')] } };
+    return {
+      from: buckets[0].from,
+      to: buckets[buckets.length - 1].to,
+      format: count,
+      bars: { buckets, names: ['traces', 'log records'], colours: [colour('accent'), colour('info')] },
+    };
   };
 
   function release() {
@@ -132,13 +143,44 @@ export function page() {
     ['Escape', 'let the list follow', release],
   ]);
 
-  return html`<div class="page"><header class="bar-top"><h1>Live</h1>${queryBar({ error: () => error.value })}
-    <div class="choice" role="group" aria-label="Signals">${[['', 'All'], ['traces', 'Traces'], ['logs', 'Logs']].map(([value, text]) => html`<button aria-pressed=${() => String(param('show') === value)} @click=${() => setParams({ show: value })}>${text}</button>`)}</div>
-    <button class="button" aria-pressed=${() => String(paused.value)} @click=${() => setPaused(!paused.peek())}>${() => icon(paused.value ? 'play' : 'pause', 14)}${() => (paused.value ? 'Go on' : 'Pause')}</button><button class="button" title="Clear what is shown; the store keeps it (x)" @click=${() => (items.value = [])}>Clear</button></header>
+  return html`<div class="page">
+    <header class="bar-top">
+      <h1>Live</h1>
+      ${queryBar({ error: () => error.value })}
+      <div class="choice" role="group" aria-label="Signals">
+        ${[
+          ['', 'All'],
+          ['traces', 'Traces'],
+          ['logs', 'Logs'],
+        ].map(
+          ([value, text]) =>
+            html`<button
+              aria-pressed=${() => String(param('show') === value)}
+              @click=${() => setParams({ show: value })}
+            >
+              ${text}
+            </button>`,
+        )}
+      </div>
+      <button class="button" aria-pressed=${() => String(paused.value)} @click=${() => setPaused(!paused.peek())}>
+        ${() => icon(paused.value ? 'play' : 'pause', 14)}${() => (paused.value ? 'Go on' : 'Pause')}</button
+      ><button class="button" title="Clear what is shown; the store keeps it (x)" @click=${() => (items.value = [])}>
+        Clear
+      </button>
+    </header>
     <div class="chart-strip">${plot({ label: 'Arrivals a second', height: 64, model })}</div>
-    <div class="sub"><span class="num dim" role="status">${() => `${short(rate())}/s · ${plural(items.value.length, 'row')}`}</span>${() => (metrics.value.length ? html`<span class="faint cut">metrics: ${metrics.value.map((name) => html`<a href=${address('/metrics', { name })}>${name}</a> `)}</span>` : null)}<span class="grow"></span><button class="button small" hidden=${() => waiting.value === 0} @click=${release}>${() => `${count(waiting.value)} new`}</button></div>
+    <div class="sub">
+      <span class="num dim" role="status">${() => `${short(rate())}/s · ${plural(items.value.length, 'row')}`}</span
+      >${() => (metrics.value.length ? html`<span class="faint cut">metrics: ${metrics.value.map((name) => html`<a href=${address('/metrics', { name })}>${name}</a> `)}</span>` : null)}<span
+        class="grow"
+      ></span
+      ><button class="button small" hidden=${() => waiting.value === 0} @click=${release}>
+        ${() => `${count(waiting.value)} new`}
+      </button>
+    </div>
     ${() => (items.value.length > 0 ? null : error.value ? failure(error.value, () => void load()) : why.value ? empty(why.value, { what: 'telemetry' }) : paused.value || asked > 1 ? null : skeleton(14))}
-    <div class="fill" hidden=${() => items.value.length === 0}>${list.node}</div></div>`;
+    <div class="fill" hidden=${() => items.value.length === 0}>${list.node}</div>
+  </div>`;
 }
 
 /** @param {any[]} all */
@@ -166,8 +208,21 @@ function row(one) {
   const name = one.isNew ? 'is-new' : '';
   if (one.log) {
     const { log } = one;
-    return html`<div class=${name}><time class="num faint">${clock(log.time)}</time>${level(log.severity?.level)}${service(log.service)}<code class="cut">${firstLine(log)}</code><span></span><a class="mono faint" tabindex="-1" href=${linkOf(one)}>${log.trace_id ? log.trace_id.slice(0, 8) : ''}</a></div>`;
+    return html`<div class=${name}>
+      <time class="num faint">${clock(log.time)}</time>${level(log.severity?.level)}${service(log.service)}<code
+        class="cut"
+        >${firstLine(log)}</code
+      ><span></span
+      ><a class="mono faint" tabindex="-1" href=${linkOf(one)}>${log.trace_id ? log.trace_id.slice(0, 8) : ''}</a>
+    </div>`;
   }
   const { trace } = one;
-  return html`<div class=${name}><time class="num faint">${clock(trace.start)}</time>${chip('trace', 'accent')}${service(trace.root?.service ?? trace.services?.[0])}<span class="root cut"><b class="cut">${trace.root?.name ?? 'root span not received'}</b>${status(trace.root)}${trace.errors > 0 ? errors(trace.errors) : null}${services(trace.services ?? [])}</span><span class="r num">${duration(trace.duration)}</span><a class="mono faint" tabindex="-1" href=${linkOf(one)}>${trace.trace_id.slice(0, 8)}</a></div>`;
+  return html`<div class=${name}>
+    <time class="num faint">${clock(trace.start)}</time
+    >${chip('trace', 'accent')}${service(trace.root?.service ?? trace.services?.[0])}<span class="root cut"
+      ><b class="cut">${trace.root?.name ?? 'root span not received'}</b
+      >${status(trace.root)}${trace.errors > 0 ? errors(trace.errors) : null}${services(trace.services ?? [])}</span
+    ><span class="r num">${duration(trace.duration)}</span
+    ><a class="mono faint" tabindex="-1" href=${linkOf(one)}>${trace.trace_id.slice(0, 8)}</a>
+  </div>`;
 }

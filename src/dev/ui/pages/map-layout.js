@@ -14,7 +14,8 @@ export function layout(nodes, edges, size) {
   const column = columns(nodes, real);
   /** @type {string[][]} */
   const ordered = [];
-  for (const node of [...nodes].sort((a, b) => (a.id < b.id ? -1 : 1))) (ordered[column.get(node.id) ?? 0] ??= []).push(node.id);
+  for (const node of [...nodes].sort((a, b) => (a.id < b.id ? -1 : 1)))
+    (ordered[column.get(node.id) ?? 0] ??= []).push(node.id);
   for (let at = 0; at < ordered.length; at += 1) ordered[at] ??= [];
   sortColumns(ordered, real);
   const tallest = Math.max(...ordered.map((list) => list.length));
@@ -23,14 +24,19 @@ export function layout(nodes, edges, size) {
   const at = new Map();
   ordered.forEach((list, index) => {
     const own = list.length * (size.height + gapY) - gapY;
-    list.forEach((id, row) => at.set(id, [margin + index * (size.width + gapX), margin + (height - own) / 2 + row * (size.height + gapY)]));
+    list.forEach((id, row) =>
+      at.set(id, [margin + index * (size.width + gapX), margin + (height - own) / 2 + row * (size.height + gapY)]),
+    );
   });
   /** @type {[number, number][]} */
   const labels = [];
   const byId = new Map(nodes.map((node) => [node.id, node]));
   return {
     nodes: [...at].map(([id, [x, y]]) => ({ node: byId.get(id), x, y })),
-    edges: real.map((edge) => ({ edge, ...curve(at.get(edge.from) ?? [0, 0], at.get(edge.to) ?? [0, 0], size, labels) })),
+    edges: real.map((edge) => ({
+      edge,
+      ...curve(at.get(edge.from) ?? [0, 0], at.get(edge.to) ?? [0, 0], size, labels),
+    })),
     width: margin * 2 + ordered.length * (size.width + gapX) - gapX,
     height: margin * 2 + height,
   };
@@ -65,12 +71,18 @@ function columns(nodes, edges) {
 function sortColumns(ordered, edges) {
   for (let round = 0; round < 6; round += 1) {
     const forward = round % 2 === 0;
-    const rows = new Map(ordered.flatMap((list) => list.map((id, at) => /** @type {[string, number]} */ ([id, at - list.length / 2]))));
+    const rows = new Map(
+      ordered.flatMap((list) => list.map((id, at) => /** @type {[string, number]} */ ([id, at - list.length / 2]))),
+    );
     for (const list of ordered) {
-      const weight = new Map(list.map((id) => {
-        const near = edges.filter((edge) => (forward ? edge.to : edge.from) === id).map((edge) => rows.get(forward ? edge.from : edge.to) ?? 0);
-        return [id, near.length ? near.reduce((sum, one) => sum + one, 0) / near.length : rows.get(id) ?? 0];
-      }));
+      const weight = new Map(
+        list.map((id) => {
+          const near = edges
+            .filter((edge) => (forward ? edge.to : edge.from) === id)
+            .map((edge) => rows.get(forward ? edge.from : edge.to) ?? 0);
+          return [id, near.length ? near.reduce((sum, one) => sum + one, 0) / near.length : (rows.get(id) ?? 0)];
+        }),
+      );
       list.sort((a, b) => (weight.get(a) ?? 0) - (weight.get(b) ?? 0));
       list.forEach((id, at) => rows.set(id, at - list.length / 2));
     }
@@ -91,12 +103,16 @@ function curve(from, to, size, labels) {
   if (x2 > x1) {
     const bend = Math.max(30, (x2 - x1) / 2);
     const places = [0.54, 0.68, 0.4, 0.78, 0.26].map((t) => along(t, [x1, x1 + bend, x2 - bend, x2], [y1, y1, y2, y2]));
-    const isFree = (/** @type {[number, number]} */ [x, y]) => labels.every(([a, b]) => Math.abs(a - x) > 68 || Math.abs(b - y) > 28);
+    const isFree = (/** @type {[number, number]} */ [x, y]) =>
+      labels.every(([a, b]) => Math.abs(a - x) > 68 || Math.abs(b - y) > 28);
     const middle = places.find(isFree) ?? places[0];
     labels.push(middle);
     return { path: `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2 - 2} ${y2}`, middle };
   }
   // Back to the left: around below.
   const low = Math.max(from[1], to[1]) + size.height + 26;
-  return { path: `M${from[0] + size.width / 2} ${from[1] + size.height}C${from[0] + size.width / 2} ${low + 30} ${to[0] + size.width / 2} ${low + 30} ${to[0] + size.width / 2} ${to[1] + size.height + 2}`, middle: [(from[0] + to[0] + size.width) / 2, low + 18] };
+  return {
+    path: `M${from[0] + size.width / 2} ${from[1] + size.height}C${from[0] + size.width / 2} ${low + 30} ${to[0] + size.width / 2} ${low + 30} ${to[0] + size.width / 2} ${to[1] + size.height + 2}`,
+    middle: [(from[0] + to[0] + size.width) / 2, low + 18],
+  };
 }

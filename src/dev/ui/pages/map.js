@@ -23,16 +23,33 @@ export function page() {
   on('traces', throttled(source.reload, 2500));
   const chosen = watched('node');
   const zoom = signal({ x: 0, y: 0, scale: 1 });
-  keys('Map', [['Escape', 'choose nothing', () => setParams({ node: '' }, { replace: true })],
+  keys('Map', [
+    ['Escape', 'choose nothing', () => setParams({ node: '' }, { replace: true })],
     ['0', 'the whole map', () => (zoom.value = { x: 0, y: 0, scale: 1 })],
     ['+ =', 'zoom in', () => nearer(zoom, 1 / 1.2)],
-    ['-', 'zoom out', () => nearer(zoom, 1.2)]]);
-  return html`<div class="page"><header class="bar-top"><h1>Map</h1>${queryBar({ error: () => source.error.value })}${timeWindow()}
-    <button class="ghost" aria-pressed=${() => String(param('view') === 'table')} title="As a table" aria-label="As a table" @click=${() => setParams({ view: param('view') === 'table' ? '' : 'table' }, { replace: true })}>${icon('table', 14)}</button></header>
+    ['-', 'zoom out', () => nearer(zoom, 1.2)],
+  ]);
+  return html`<div class="page">
+    <header class="bar-top">
+      <h1>Map</h1>
+      ${queryBar({ error: () => source.error.value })}${timeWindow()}
+      <button
+        class="ghost"
+        aria-pressed=${() => String(param('view') === 'table')}
+        title="As a table"
+        aria-label="As a table"
+        @click=${() => setParams({ view: param('view') === 'table' ? '' : 'table' }, { replace: true })}
+      >
+        ${icon('table', 14)}
+      </button>
+    </header>
     ${view(source, (answer) => {
       if (answer.nodes.length === 0) return empty(answer.empty, { what: 'spans' });
-      return param('view') === 'table' ? html`<div class="scroll">${edgeTable(answer)}</div>` : html`<div class="map-box">${drawing(answer, zoom)}${() => details(answer, chosen.value)}</div>`;
-    })}</div>`;
+      return param('view') === 'table'
+        ? html`<div class="scroll">${edgeTable(answer)}</div>`
+        : html`<div class="map-box">${drawing(answer, zoom)}${() => details(answer, chosen.value)}</div>`;
+    })}
+  </div>`;
 }
 
 /** @param {any} answer @param {import('../lib/signals.js').Signal<{ x: number, y: number, scale: number }>} zoom */
@@ -40,7 +57,8 @@ function drawing(answer, zoom) {
   const placed = layout(answer.nodes, answer.edges, { width: WIDTH, height: HEIGHT });
   const chosen = watched('node');
   const most = Math.max(1, ...answer.edges.map((/** @type {any} */ edge) => edge.calls));
-  const isAside = (/** @type {any} */ edge) => chosen.value !== '' && edge.from !== chosen.value && edge.to !== chosen.value;
+  const isAside = (/** @type {any} */ edge) =>
+    chosen.value !== '' && edge.from !== chosen.value && edge.to !== chosen.value;
   const edges = placed.edges.map((edge) => {
     const own = edge.edge;
     const failing = own.errors > 0 && own.errors / Math.max(1, own.calls) >= 0.01;
@@ -49,8 +67,14 @@ function drawing(answer, zoom) {
       <text x=${edge.middle[0]} y=${edge.middle[1] - 5} text-anchor="middle">${`${rate(own)}${failing ? ` ✖ ${percent(own.errors / own.calls)}` : ''}`}</text>
       <text x=${edge.middle[0]} y=${edge.middle[1] + 9} text-anchor="middle">${pairOf(own)}</text></g>`;
   });
-  const nodes = placed.nodes.map(({ node, x, y }) => svg`<g data-key=${node.id} class=${() => `node is-${node.kind} h${hue(node.name)}${node.errors > 0 ? ' has-errors' : ''}${chosen.value === node.id ? ' is-chosen' : ''}`} transform=${`translate(${x} ${y})`} role="button" tabindex="0" aria-label=${`${node.kind} ${node.name}: ${node.spans} spans, ${node.errors} errors, p99 ${duration(node.p99)}`} @click=${() => choose(node)} @keydown=${(/** @type {KeyboardEvent} */ event) => event.key === 'Enter' && choose(node)}>
-      ${shape(node.kind)}<text class="name" x="16" y="23">${clip(node.name, node.errors > 0 ? 15 : 21)}</text><text class="small" x="16" y="42">${`${rate(node)} · p99 ${duration(node.p99)}`}</text>${node.errors > 0 ? svg`<text class="fault" x=${WIDTH - 12} y="23" text-anchor="end">${`✖ ${short(node.errors)}`}</text>` : null}</g>`);
+  const nodes = placed.nodes.map(
+    ({
+      node,
+      x,
+      y,
+    }) => svg`<g data-key=${node.id} class=${() => `node is-${node.kind} h${hue(node.name)}${node.errors > 0 ? ' has-errors' : ''}${chosen.value === node.id ? ' is-chosen' : ''}`} transform=${`translate(${x} ${y})`} role="button" tabindex="0" aria-label=${`${node.kind} ${node.name}: ${node.spans} spans, ${node.errors} errors, p99 ${duration(node.p99)}`} @click=${() => choose(node)} @keydown=${(/** @type {KeyboardEvent} */ event) => event.key === 'Enter' && choose(node)}>
+      ${shape(node.kind)}<text class="name" x="16" y="23">${clip(node.name, node.errors > 0 ? 15 : 21)}</text><text class="small" x="16" y="42">${`${rate(node)} · p99 ${duration(node.p99)}`}</text>${node.errors > 0 ? svg`<text class="fault" x=${WIDTH - 12} y="23" text-anchor="end">${`✖ ${short(node.errors)}`}</text>` : null}</g>`,
+  );
   const canvas = svg`<svg class="map" role="group" aria-label="Service map" viewBox=${() => `${zoom.value.x} ${zoom.value.y} ${placed.width * zoom.value.scale} ${placed.height * zoom.value.scale}`} preserveAspectRatio="xMidYMid meet">
     <defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" markerUnits="userSpaceOnUse" orient="auto"><path d="M0 1 7 4 0 7z"></path></marker><marker id="arrow-bad" class="bad" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" markerUnits="userSpaceOnUse" orient="auto"><path d="M0 1 7 4 0 7z"></path></marker></defs>${edges}${nodes}</svg>`;
   moving(canvas, zoom, placed);
@@ -67,12 +91,18 @@ function nearer(zoom, by) {
 function moving(canvas, zoom, placed) {
   /** @type {{ x: number, y: number, from: { x: number, y: number, scale: number } } | null} */
   let drag = null;
-  const perPixel = () => Math.max(placed.width / canvas.clientWidth, placed.height / canvas.clientHeight) * zoom.peek().scale;
+  const perPixel = () =>
+    Math.max(placed.width / canvas.clientWidth, placed.height / canvas.clientHeight) * zoom.peek().scale;
   canvas.addEventListener('pointerdown', (event) => {
     drag = { x: event.clientX, y: event.clientY, from: zoom.peek() };
   });
   const move = (/** @type {PointerEvent} */ event) => {
-    if (drag && event.buttons) zoom.value = { ...drag.from, x: drag.from.x - (event.clientX - drag.x) * perPixel(), y: drag.from.y - (event.clientY - drag.y) * perPixel() };
+    if (drag && event.buttons)
+      zoom.value = {
+        ...drag.from,
+        x: drag.from.x - (event.clientX - drag.x) * perPixel(),
+        y: drag.from.y - (event.clientY - drag.y) * perPixel(),
+      };
   };
   const end = () => (drag = null);
   addEventListener('pointermove', move);
@@ -81,20 +111,37 @@ function moving(canvas, zoom, placed) {
     removeEventListener('pointermove', move);
     removeEventListener('pointerup', end);
   });
-  canvas.addEventListener('wheel', (event) => {
-    if (!event.ctrlKey && !event.metaKey) return;
-    event.preventDefault();
-    const { x, y, scale } = zoom.peek();
-    const next = Math.max(0.3, Math.min(3, scale * (event.deltaY > 0 ? 1.12 : 1 / 1.12)));
-    zoom.value = { x: x + (placed.width * (scale - next)) / 2, y: y + (placed.height * (scale - next)) / 2, scale: next };
-  }, { passive: false });
+  canvas.addEventListener(
+    'wheel',
+    (event) => {
+      if (!event.ctrlKey && !event.metaKey) return;
+      event.preventDefault();
+      const { x, y, scale } = zoom.peek();
+      const next = Math.max(0.3, Math.min(3, scale * (event.deltaY > 0 ? 1.12 : 1 / 1.12)));
+      zoom.value = {
+        x: x + (placed.width * (scale - next)) / 2,
+        y: y + (placed.height * (scale - next)) / 2,
+        scale: next,
+      };
+    },
+    { passive: false },
+  );
 }
 
 /** @param {string} kind */
 function shape(kind) {
   const edge = svg`<rect class="body" width=${WIDTH} height=${HEIGHT} rx="8"></rect>`;
-  const marks = /** @type {Record<string, string>} */ ({ database: 'M150 40c0-4 10-4 10 0v8c0 4-10 4-10 0zM150 40c0 4 10 4 10 0', queue: 'M148 42h12M148 46h12M148 50h12', model: 'M154 38l2 5 5 2-5 2-2 5-2-5-5-2 5-2z', external: 'M150 48l8-8M152 40h6v6' });
-  return [edge, svg`<rect class="edge-mark" width="4" height=${HEIGHT - 24} x="0" y="12" rx="2"></rect>`, marks[kind] ? svg`<path class="kind-mark" d=${marks[kind]}></path>` : null];
+  const marks = /** @type {Record<string, string>} */ ({
+    database: 'M150 40c0-4 10-4 10 0v8c0 4-10 4-10 0zM150 40c0 4 10 4 10 0',
+    queue: 'M148 42h12M148 46h12M148 50h12',
+    model: 'M154 38l2 5 5 2-5 2-2 5-2-5-5-2 5-2z',
+    external: 'M150 48l8-8M152 40h6v6',
+  });
+  return [
+    edge,
+    svg`<rect class="edge-mark" width="4" height=${HEIGHT - 24} x="0" y="12" rx="2"></rect>`,
+    marks[kind] ? svg`<path class="kind-mark" d=${marks[kind]}></path>` : null,
+  ];
 }
 
 /** @param {string} text @param {number} most */
@@ -105,7 +152,11 @@ function clip(text, most) {
 /** @param {any} one */
 function rate(one) {
   const perSecond = Number(one.rate);
-  return Number.isFinite(perSecond) ? (perSecond >= 0.1 ? `${short(perSecond)}/s` : `${short(perSecond * 60)}/min`) : count(one.calls ?? one.spans);
+  return Number.isFinite(perSecond)
+    ? perSecond >= 0.1
+      ? `${short(perSecond)}/s`
+      : `${short(perSecond * 60)}/min`
+    : count(one.calls ?? one.spans);
 }
 
 /** Median and p99, with the unit once where it is the same. @param {any} edge */
@@ -129,19 +180,48 @@ function choose(node) {
 function details(answer, id) {
   const node = answer.nodes.find((/** @type {any} */ one) => one.id === id);
   if (!node) return null;
-  const query = node.kind === 'service' ? term('service', node.name) : node.q ?? `"${node.name}"`;
-  return html`<aside class="map-detail" aria-label=${node.name}><header><h2>${node.name}</h2><span class="dim">${node.kind}</span><button class="ghost" aria-label="Close" @click=${() => setParams({ node: '' }, { replace: true })}>${icon('close', 12)}</button></header>
-    ${figures([['Spans', count(node.spans)], ['Errors', count(node.errors), node.errors > 0 ? 'bad' : ''], ['Rate', rate(node)], ['p50', duration(node.p50)], ['p99', duration(node.p99)]])}
-    <div class="row"><a class="button small" href=${address('/traces', { q: query })}>${icon('traces', 14)}Traces</a>${node.errors > 0 ? html`<a class="button small" href=${address('/traces', { q: `${query} status=error` })}>✖ Errors</a>` : null}<a class="button small" href=${address('/logs', { q: query })}>${icon('logs', 14)}Logs</a><a class="button small" href=${address('/flame', { q: query })}>${icon('flame', 14)}Flame</a></div></aside>`;
+  const query = node.kind === 'service' ? term('service', node.name) : (node.q ?? `"${node.name}"`);
+  return html`<aside class="map-detail" aria-label=${node.name}>
+    <header>
+      <h2>${node.name}</h2>
+      <span class="dim">${node.kind}</span
+      ><button class="ghost" aria-label="Close" @click=${() => setParams({ node: '' }, { replace: true })}>
+        ${icon('close', 12)}
+      </button>
+    </header>
+    ${figures([
+      ['Spans', count(node.spans)],
+      ['Errors', count(node.errors), node.errors > 0 ? 'bad' : ''],
+      ['Rate', rate(node)],
+      ['p50', duration(node.p50)],
+      ['p99', duration(node.p99)],
+    ])}
+    <div class="row">
+      <a class="button small" href=${address('/traces', { q: query })}>${icon('traces', 14)}Traces</a
+      >${node.errors > 0 ? html`<a class="button small" href=${address('/traces', { q: `${query} status=error` })}>✖ Errors</a>` : null}<a
+        class="button small"
+        href=${address('/logs', { q: query })}
+        >${icon('logs', 14)}Logs</a
+      ><a class="button small" href=${address('/flame', { q: query })}>${icon('flame', 14)}Flame</a>
+    </div>
+  </aside>`;
 }
 
 /** @param {any} answer */
 function edgeTable(answer) {
   return table(
     [
-      { head: 'From', cell: (edge) => edge.from }, { head: 'To', cell: (edge) => html`<a href=${address('/traces', { q: edge.q ?? '' })}>${edge.to}</a>` },
-      { head: 'Calls', kind: 'r', cell: (edge) => count(edge.calls) }, { head: 'Rate', kind: 'r', cell: rate }, { head: 'Errors', kind: 'r', cell: (edge) => (edge.errors ? html`<span class="bad">✖ ${count(edge.errors)}</span>` : '·') },
-      { head: 'p50', kind: 'r', cell: (edge) => duration(edge.p50) }, { head: 'p99', kind: 'r', cell: (edge) => duration(edge.p99) },
+      { head: 'From', cell: (edge) => edge.from },
+      { head: 'To', cell: (edge) => html`<a href=${address('/traces', { q: edge.q ?? '' })}>${edge.to}</a>` },
+      { head: 'Calls', kind: 'r', cell: (edge) => count(edge.calls) },
+      { head: 'Rate', kind: 'r', cell: rate },
+      {
+        head: 'Errors',
+        kind: 'r',
+        cell: (edge) => (edge.errors ? html`<span class="bad">✖ ${count(edge.errors)}</span>` : '·'),
+      },
+      { head: 'p50', kind: 'r', cell: (edge) => duration(edge.p50) },
+      { head: 'p99', kind: 'r', cell: (edge) => duration(edge.p99) },
     ],
     answer.edges,
     { label: 'Calls between services' },

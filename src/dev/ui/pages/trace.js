@@ -78,10 +78,19 @@ export function page(id) {
   async function asMarkdown() {
     const about = rows.about.peek();
     if (!about) return;
-    const lines = [`### ${about.trace.root?.service ?? '?'}: ${about.trace.root?.name ?? about.trace.trace_id}`, `${duration(about.trace.duration)}, ${about.trace.spans} spans, ${about.trace.errors} errors, trace \`${about.trace.trace_id}\``, '', '| span | service | duration | status |', '|---|---|---|---|'];
+    const lines = [
+      `### ${about.trace.root?.service ?? '?'}: ${about.trace.root?.name ?? about.trace.trace_id}`,
+      `${duration(about.trace.duration)}, ${about.trace.spans} spans, ${about.trace.errors} errors, trace \`${about.trace.trace_id}\``,
+      '',
+      '| span | service | duration | status |',
+      '|---|---|---|---|',
+    ];
     for (let at = 0; at < Math.min(rows.total, 200); at += 1) {
       const row = rows.get(at);
-      if (row) lines.push(`| ${'· '.repeat(Math.min(row.depth, 20))}${row.name.replace(/\|/g, '\\|')} | ${row.service} | ${duration(row.duration)} | ${row.status === 'error' ? `error ${row.status_message ?? ''}` : ''} |`);
+      if (row)
+        lines.push(
+          `| ${'· '.repeat(Math.min(row.depth, 20))}${row.name.replace(/\|/g, '\\|')} | ${row.service} | ${duration(row.duration)} | ${row.status === 'error' ? `error ${row.status_message ?? ''}` : ''} |`,
+        );
     }
     if (rows.total > 200) lines.push('', `${rows.total - 200} more spans. ${location.href}`);
     await copy(lines.join('\n'), 'Copied as Markdown');
@@ -93,9 +102,16 @@ export function page(id) {
       if (about) return traceHead(about.trace, 'Waterfall', about);
       const error = rows.error.value;
       if (!error) return skeleton(12);
-      if (error.candidates?.length) return html`<div class="state"><h2>Several traces begin with ${id}</h2>${error.candidates.map((/** @type {any} */ one) => html`<a href=${traceLink(one.trace_id ?? one)}>${shortId(one.trace_id ?? one)}…</a>`)}</div>`;
+      if (error.candidates?.length)
+        return html`<div class="state">
+          <h2>Several traces begin with ${id}</h2>
+          ${error.candidates.map((/** @type {any} */ one) => html`<a href=${traceLink(one.trace_id ?? one)}>${shortId(one.trace_id ?? one)}…</a>`)}
+        </div>`;
       return failure(error, () => void rows.fetch(0));
     }}
-    <div class="split" data-open=${() => chosen.value !== ''} hidden=${() => !rows.about.value}>${view.node}
-      ${() => (chosen.value ? spanDetail(id, chosen.value, () => setParams({ span: '' }, { replace: true })) : null)}</div></div>`;
+    <div class="split" data-open=${() => chosen.value !== ''} hidden=${() => !rows.about.value}>
+      ${view.node}
+      ${() => (chosen.value ? spanDetail(id, chosen.value, () => setParams({ span: '' }, { replace: true })) : null)}
+    </div>
+  </div>`;
 }

@@ -10,7 +10,19 @@ import { on } from '../lib/stream.js';
 import { colour } from '../lib/colour.js';
 import { axisDuration, count, duration, millis, plural } from '../lib/format.js';
 import { queryBar, timeWindow, windowParams } from '../parts/querybar.js';
-import { choice, chip, copy, downloads, errors, service, services, time, toast, traceLink, bar } from '../parts/small.js';
+import {
+  choice,
+  chip,
+  copy,
+  downloads,
+  errors,
+  service,
+  services,
+  time,
+  toast,
+  traceLink,
+  bar,
+} from '../parts/small.js';
 import { empty, failure, pruned, skeleton } from '../parts/states.js';
 import { plot } from '../parts/plot.js';
 import { vlist } from '../parts/vlist.js';
@@ -32,7 +44,9 @@ export function page() {
     items.value = answer.traces;
     waiting.value = 0;
   });
-  const scatter = resource((signal) => (isDrawn.value ? get('/traces/scatter', { ...windowParams(), health: param('health'), limit: 2000 }, signal) : null));
+  const scatter = resource((signal) =>
+    isDrawn.value ? get('/traces/scatter', { ...windowParams(), health: param('health'), limit: 2000 }, signal) : null,
+  );
 
   // Bars are drawn against the slowest but a few: one that took minutes would leave nothing of the others.
   const longest = computed(() => {
@@ -75,7 +89,9 @@ export function page() {
   on('traces', (data) => {
     chartAgain();
     if (data === null) return list.isRead() && items.peek().length > 0 ? void (waiting.value += 1) : first.reload();
-    const plain = untracked(() => !param('q') && !param('from') && !param('to') && (param('sort') || 'recent') === 'recent');
+    const plain = untracked(
+      () => !param('q') && !param('from') && !param('to') && (param('sort') || 'recent') === 'recent',
+    );
     if (!plain) return again();
     merge(data.traces);
   });
@@ -88,7 +104,9 @@ export function page() {
       byId.delete(trace.trace_id);
       return newer ?? trace;
     });
-    const fresh = [...byId.values()].filter((trace) => !trace.health || param('health') === '1').sort((a, b) => (BigInt(a.start) < BigInt(b.start) ? 1 : -1));
+    const fresh = [...byId.values()]
+      .filter((trace) => !trace.health || param('health') === '1')
+      .sort((a, b) => (BigInt(a.start) < BigInt(b.start) ? 1 : -1));
     // While someone reads, new ones wait behind a button.
     if (list.isRead() && items.peek().length > 0) {
       waiting.value += fresh.length;
@@ -106,10 +124,14 @@ export function page() {
     ['x', 'mark to compare', () => mark(items.peek()[list.active.peek()]?.trace_id)],
     ['c', 'compare the two marked', compare],
     ['o l ArrowRight', 'open', open(0)],
-    ['Y', 'copy as JSON', () => {
-      const trace = items.peek()[list.active.peek()];
-      if (trace) void copy(JSON.stringify(trace, null, 2), 'JSON copied');
-    }],
+    [
+      'Y',
+      'copy as JSON',
+      () => {
+        const trace = items.peek()[list.active.peek()];
+        if (trace) void copy(JSON.stringify(trace, null, 2), 'JSON copied');
+      },
+    ],
     ['e', 'next with errors', () => jump(1)],
     ['E', 'previous with errors', () => jump(-1)],
     ['Escape', 'let the list follow', () => release()],
@@ -118,7 +140,8 @@ export function page() {
   /** @param {number} by */
   function jump(by) {
     const all = items.peek();
-    for (let at = list.active.peek() + by; at >= 0 && at < all.length; at += by) if (all[at].errors > 0) return list.select(at);
+    for (let at = list.active.peek() + by; at >= 0 && at < all.length; at += by)
+      if (all[at].errors > 0) return list.select(at);
   }
 
   function release() {
@@ -128,24 +151,53 @@ export function page() {
   }
 
   return html`<div class="page">
-    <header class="bar-top"><h1>Traces</h1>${queryBar({ error: () => first.error.value })}${timeWindow()}
-      ${choice('Order', [['', 'Recent'], ['duration', 'Slowest'], ['errors', 'Errors'], ['spans', 'Largest']], () => param('sort'), (sort) => setParams({ sort, cursor: '' }))}</header>
+    <header class="bar-top">
+      <h1>Traces</h1>
+      ${queryBar({ error: () => first.error.value })}${timeWindow()}
+      ${choice(
+        'Order',
+        [
+          ['', 'Recent'],
+          ['duration', 'Slowest'],
+          ['errors', 'Errors'],
+          ['spans', 'Largest'],
+        ],
+        () => param('sort'),
+        (sort) => setParams({ sort, cursor: '' }),
+      )}
+    </header>
     <div class="sub">
       <span class="num dim" role="status">${() => (meta.value ? plural(meta.value.total, 'trace') : ' ')}</span>
       ${() => health(meta.value)}
-      <label class="check"><input type="checkbox" .checked=${() => isDrawn.value} @change=${(/** @type {any} */ event) => setParams({ chart: event.target.checked ? '' : 'off' })} />Durations</label>
+      <label class="check"
+        ><input
+          type="checkbox"
+          .checked=${() => isDrawn.value}
+          @change=${(/** @type {any} */ event) => setParams({ chart: event.target.checked ? '' : 'off' })}
+        />Durations</label
+      >
       <span class="grow"></span>${saved()}
-      ${() => downloads({ q: param('q'), from: param('from'), to: param('to') }, [['json', 'OTLP JSON'], ['jsonl', 'JSON lines'], ['protobuf', 'OTLP protobuf']])}
+      ${() =>
+        downloads({ q: param('q'), from: param('from'), to: param('to') }, [
+          ['json', 'OTLP JSON'],
+          ['jsonl', 'JSON lines'],
+          ['protobuf', 'OTLP protobuf'],
+        ])}
       ${() => marked(selected.value)}
-      <button class="button small" hidden=${() => waiting.value === 0} @click=${release}>${() => `${count(waiting.value)} new`}</button>
+      <button class="button small" hidden=${() => waiting.value === 0} @click=${release}>
+        ${() => `${count(waiting.value)} new`}
+      </button>
     </div>
     ${() => pruned(meta.value?.pruned)}
-    <div class="chart-strip" hidden=${() => !isDrawn.value || items.value.length === 0}>${plot({ label: 'Duration of traces over time', height: 112, model: () => scatterModel(scatter.data.value), brush: zoom, pick: (ref) => go(traceLink(ref.id)) })}</div>
+    <div class="chart-strip" hidden=${() => !isDrawn.value || items.value.length === 0}>
+      ${plot({ label: 'Duration of traces over time', height: 112, model: () => scatterModel(scatter.data.value), brush: zoom, pick: (ref) => go(traceLink(ref.id)) })}
+    </div>
     ${() => {
       if (meta.value === null) return first.error.value ? failure(first.error.value, first.reload) : skeleton(14);
       return items.value.length === 0 ? empty(meta.value.empty, { what: 'traces' }) : null;
     }}
-    <div class="fill" hidden=${() => items.value.length === 0}>${list.node}</div></div>`;
+    <div class="fill" hidden=${() => items.value.length === 0}>${list.node}</div>
+  </div>`;
 }
 
 function query() {
@@ -161,14 +213,21 @@ export function zoom(from, to) {
 function scatterModel(answer) {
   if (!answer?.points?.length) return null;
   /** @type {[number, number, boolean, any][]} */
-  const at = answer.points.map((/** @type {any[]} */ [start, length, bad, id]) => [millis(start), Number(length), Boolean(bad), { id, text: id.slice(0, 8), value: duration(length), colour: colour(bad ? 'bad' : 'accent') }]);
+  const at = answer.points.map((/** @type {any[]} */ [start, length, bad, id]) => [
+    millis(start),
+    Number(length),
+    Boolean(bad),
+    { id, text: id.slice(0, 8), value: duration(length), colour: colour(bad ? 'bad' : 'accent') },
+  ]);
   const times = at.map(([x]) => x);
   let [from, to] = [times.reduce((a, b) => Math.min(a, b)), times.reduce((a, b) => Math.max(a, b))];
   const margin = Math.max(500, (to - from) * 0.02);
   return { from: from - margin, to: to + margin, format: axisDuration, points: { at } };
 }
 
-const head = () => html`<span></span><span>Time</span><span>Root</span><span>Duration</span><span class="r">Spans</span><span class="r">Errors</span><span>Services</span><span>Notes</span>`;
+const head = () =>
+  html`<span></span><span>Time</span><span>Root</span><span>Duration</span><span class="r">Spans</span
+    ><span class="r">Errors</span><span>Services</span><span>Notes</span>`;
 
 /** @param {any} trace @param {number} longest */
 function row(trace, longest) {
@@ -176,33 +235,54 @@ function row(trace, longest) {
   const isMarked = param('sel').split(',').includes(trace.trace_id);
   const notes = [
     trace.scenario ? chip(trace.scenario, 'accent') : null,
-    trace.alerts?.length ? html`<span class="chip warn" title=${trace.alerts.join(', ')}>▲ ${trace.alerts.length === 1 ? trace.alerts[0] : trace.alerts.length}</span>` : null,
+    trace.alerts?.length
+      ? html`<span class="chip warn" title=${trace.alerts.join(', ')}
+          >▲ ${trace.alerts.length === 1 ? trace.alerts[0] : trace.alerts.length}</span
+        >`
+      : null,
     trace.pending ? chip('arriving') : null,
     trace.partial ? chip('partly removed') : null,
-    trace.logs ? html`<span class="faint num" title=${`${trace.logs} log records`}>≡ ${count(trace.logs)}</span>` : null,
+    trace.logs
+      ? html`<span class="faint num" title=${`${trace.logs} log records`}>≡ ${count(trace.logs)}</span>`
+      : null,
     trace.run ? html`<span class="chip">${trace.run}</span>` : null,
   ];
   return html`<div class=${trace.isNew ? 'is-new' : ''}>
-    <input type="checkbox" tabindex="-1" aria-label="Mark to compare" .checked=${isMarked} @click=${(/** @type {Event} */ event) => (event.stopPropagation(), mark(trace.trace_id))} />
+    <input
+      type="checkbox"
+      tabindex="-1"
+      aria-label="Mark to compare"
+      .checked=${isMarked}
+      @click=${(/** @type {Event} */ event) => (event.stopPropagation(), mark(trace.trace_id))}
+    />
     <span class="dim">${time(trace.start)}</span>
-    <a class="root cut" tabindex="-1" href=${traceLink(trace.trace_id)}>${service(root?.service ?? trace.services?.[0])}<b class="cut">${root?.name ?? 'root span not received'}</b>${status(root)}</a>
+    <a class="root cut" tabindex="-1" href=${traceLink(trace.trace_id)}
+      >${service(root?.service ?? trace.services?.[0])}<b class="cut">${root?.name ?? 'root span not received'}</b
+      >${status(root)}</a
+    >
     ${bar(Number(trace.duration), longest, { bad: trace.errors > 0 })}
-    <span class="r num">${count(trace.spans)}</span><span class="r">${errors(trace.errors)}</span>
-    ${services(trace.services ?? [])}<span class="notes">${notes}</span></div>`;
+    <span class="r num">${count(trace.spans)}</span
+    ><span class="r">${errors(trace.errors)}</span> ${services(trace.services ?? [])}<span class="notes">${notes}</span>
+  </div>`;
 }
 
 /** @param {any} root */
 export function status(root) {
   if (!root?.http_status) return root?.status === 'error' ? html`<span class="chip bad">✖ error</span>` : null;
   const code = Number(root.http_status);
-  return html`<span class=${`chip num ${code >= 500 ? 'bad' : code >= 400 ? 'warn' : ''}`}>${code >= 500 ? '✖ ' : ''}${code}</span>`;
+  return html`<span class=${`chip num ${code >= 500 ? 'bad' : code >= 400 ? 'warn' : ''}`}
+    >${code >= 500 ? '✖ ' : ''}${code}</span
+  >`;
 }
 
 /** @param {string | undefined} id */
 function mark(id) {
   if (!id) return;
   const now = param('sel').split(',').filter(Boolean);
-  setParams({ sel: (now.includes(id) ? now.filter((one) => one !== id) : [...now, id].slice(-2)).join(',') }, { replace: true });
+  setParams(
+    { sel: (now.includes(id) ? now.filter((one) => one !== id) : [...now, id].slice(-2)).join(',') },
+    { replace: true },
+  );
 }
 
 function compare() {
@@ -215,14 +295,18 @@ function compare() {
 function marked(text) {
   const ids = text.split(',').filter(Boolean);
   if (ids.length === 0) return null;
-  return html`<button class="button small primary" disabled=${ids.length < 2} @click=${compare}>${icon('compare', 14)}${ids.length < 2 ? 'Mark one more' : 'Compare'}</button>`;
+  return html`<button class="button small primary" disabled=${ids.length < 2} @click=${compare}>
+    ${icon('compare', 14)}${ids.length < 2 ? 'Mark one more' : 'Compare'}
+  </button>`;
 }
 
 /** @param {any} answer */
 function health(answer) {
   const shown = param('health') === '1';
   if (!shown && !answer?.hidden_health) return null;
-  return html`<button class="link" @click=${() => setParams({ health: shown ? '' : '1' })}>${shown ? 'hide health checks' : `${plural(answer.hidden_health, 'health check')} hidden`}</button>`;
+  return html`<button class="link" @click=${() => setParams({ health: shown ? '' : '1' })}>
+    ${shown ? 'hide health checks' : `${plural(answer.hidden_health, 'health check')} hidden`}
+  </button>`;
 }
 
 /** Views saved in this browser. */
@@ -231,20 +315,34 @@ function saved() {
   const save = () => {
     const search = location.search;
     const others = views.peek().filter((view) => view.search !== search);
-    views.value = others.length === views.peek().length ? [...others, { name: param('q') || 'everything', search }].slice(-12) : others;
+    views.value =
+      others.length === views.peek().length
+        ? [...others, { name: param('q') || 'everything', search }].slice(-12)
+        : others;
     try {
       localStorage.setItem('views', JSON.stringify(views.peek()));
     } catch {
       toast('This browser keeps nothing for this page.');
     }
   };
-  return html`<span class="saved">${() => views.value.map((view) => html`<a class="chip" href=${`/traces${view.search}`} title=${view.name}>${view.name}</a>`)}<button class="ghost" title="Save this view, or forget it" aria-label="Save this view, or forget it" @click=${save}>${icon('star', 14)}</button></span>`;
+  return html`<span class="saved"
+    >${() => views.value.map((view) => html`<a class="chip" href=${`/traces${view.search}`} title=${view.name}>${view.name}</a>`)}<button
+      class="ghost"
+      title="Save this view, or forget it"
+      aria-label="Save this view, or forget it"
+      @click=${save}
+    >
+      ${icon('star', 14)}
+    </button></span
+  >`;
 }
 
 function read() {
   try {
     const views = JSON.parse(localStorage.getItem('views') ?? '[]');
-    return Array.isArray(views) ? views.filter((view) => typeof view?.name === 'string' && typeof view?.search === 'string') : [];
+    return Array.isArray(views)
+      ? views.filter((view) => typeof view?.name === 'string' && typeof view?.search === 'string')
+      : [];
   } catch {
     return [];
   }

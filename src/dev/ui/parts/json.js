@@ -12,15 +12,27 @@ export function json(value, depth = 0) {
   const line = oneLine(value);
   if (line.length <= 60) return html`<code class="json">${line}</code>`;
   if (depth >= DEEPEST) return html`<code class="json dim">${line.slice(0, 200)}…</code>`;
-  const entries = Array.isArray(value) ? value.map((one, at) => /** @type {[string, any]} */ ([String(at), one])) : Object.entries(value);
+  const entries = Array.isArray(value)
+    ? value.map((one, at) => /** @type {[string, any]} */ ([String(at), one]))
+    : Object.entries(value);
   const body = html`<ul></ul>`;
   const branch = /** @type {HTMLDetailsElement} */ (
-    html`<details class="json-tree"><summary><code>${Array.isArray(value) ? `[${entries.length}]` : `{${entries.length}}`}</code><span class="faint">${line.slice(0, 80)}</span></summary>${body}</details>`
+    html`<details class="json-tree">
+      <summary>
+        <code>${Array.isArray(value) ? `[${entries.length}]` : `{${entries.length}}`}</code
+        ><span class="faint">${line.slice(0, 80)}</span>
+      </summary>
+      ${body}
+    </details>`
   );
   // Branches are made when they are opened: a large document costs what is looked at.
   const open = () => {
     if (!branch.open || body.childNodes.length > 0) return;
-    body.append(...entries.slice(0, WIDEST).map(([name, one]) => html`<li><span class="key">${name}</span>${json(one, depth + 1)}</li>`));
+    body.append(
+      ...entries
+        .slice(0, WIDEST)
+        .map(([name, one]) => html`<li><span class="key">${name}</span>${json(one, depth + 1)}</li>`),
+    );
     if (entries.length > WIDEST) body.append(html`<li class="dim">${entries.length - WIDEST} more</li>`);
   };
   branch.addEventListener('toggle', open);
@@ -43,5 +55,7 @@ function oneLine(value) {
 /** @param {any} value */
 function leaf(value) {
   const text = typeof value === 'string' ? value : String(value);
-  return html`<code class=${`json is-${value === null ? 'none' : typeof value}`}>${text.length > 20_000 ? `${text.slice(0, 20_000)}…` : text}</code>`;
+  return html`<code class=${`json is-${value === null ? 'none' : typeof value}`}
+    >${text.length > 20_000 ? `${text.slice(0, 20_000)}…` : text}</code
+  >`;
 }

@@ -37,11 +37,15 @@ import { icon } from './icons.js';
  * @param {boolean} [how.bare] without axes of y and without a table
  */
 export function plot(how) {
-  const canvas = /** @type {HTMLCanvasElement} */ (html`<canvas tabindex="0" role="img" aria-label=${how.label}></canvas>`);
+  const canvas = /** @type {HTMLCanvasElement} */ (
+    html`<canvas tabindex="0" role="img" aria-label=${how.label}></canvas>`
+  );
   const tip = html`<div class="tip" hidden></div>`;
   const spoken = html`<div class="unseen" aria-live="polite"></div>`;
   const isTable = signal(false);
-  const holder = html`<div class="plot" style=${{ height: `${how.height}px` }} hidden=${() => isTable.value}>${canvas}${tip}</div>`;
+  const holder = html`<div class="plot" style=${{ height: `${how.height}px` }} hidden=${() => isTable.value}>
+    ${canvas}${tip}
+  </div>`;
   /** @type {Model | null} */
   let model = null;
   const drawn = signal(0);
@@ -88,7 +92,14 @@ export function plot(how) {
     const lines = model && at !== null ? describe(model, at, frameOf(canvas, model, how), y) : null;
     tip.hidden = !lines || lines.length < 2;
     if (model && lines && at !== null) {
-      tip.replaceChildren(...lines.map((line) => html`<div class=${line.kind ?? ''}>${line.colour ? html`<i style=${{ background: line.colour }}></i>` : null}<span>${line.text}</span>${line.value ? html`<b class="num">${line.value}</b>` : null}</div>`));
+      tip.replaceChildren(
+        ...lines.map(
+          (line) =>
+            html`<div class=${line.kind ?? ''}>
+              ${line.colour ? html`<i style=${{ background: line.colour }}></i>` : null}<span>${line.text}</span>${line.value ? html`<b class="num">${line.value}</b>` : null}
+            </div>`,
+        ),
+      );
       const frame = frameOf(canvas, model, how);
       const x = frame.left + ((at - model.from) / (model.to - model.from)) * frame.width;
       const isRight = x > canvas.clientWidth * 0.6;
@@ -135,15 +146,34 @@ export function plot(how) {
   }
 
   if (how.bare) return html`<div class="plot-box">${holder}${spoken}</div>`;
-  return html`<div class="plot-box">${holder}${() => (isTable.value ? asTable(model, how.label, drawn.value) : null)}
-    <button class="ghost plot-table" aria-pressed=${() => String(isTable.value)} title="The figures as a table" aria-label=${`${how.label} as a table`} @click=${() => (isTable.value = !isTable.value)}>${icon('table', 14)}</button>${spoken}</div>`;
+  return html`<div class="plot-box">
+    ${holder}${() => (isTable.value ? asTable(model, how.label, drawn.value) : null)}
+    <button
+      class="ghost plot-table"
+      aria-pressed=${() => String(isTable.value)}
+      title="The figures as a table"
+      aria-label=${`${how.label} as a table`}
+      @click=${() => (isTable.value = !isTable.value)}
+    >
+      ${icon('table', 14)}</button
+    >${spoken}
+  </div>`;
 }
 
 /** @param {HTMLCanvasElement} canvas @param {Model} model @param {{ bare?: boolean }} how @returns {Frame} */
 function frameOf(canvas, model, how) {
   const [left, right, top, bottom] = how.bare ? [0, 0, 2, 2] : [56, 8, 8, 20];
   const [min, max] = rangeOf(model);
-  return { left, right, top, bottom, width: Math.max(1, canvas.clientWidth - left - right), height: Math.max(1, canvas.clientHeight - top - bottom), min, max };
+  return {
+    left,
+    right,
+    top,
+    bottom,
+    width: Math.max(1, canvas.clientWidth - left - right),
+    height: Math.max(1, canvas.clientHeight - top - bottom),
+    min,
+    max,
+  };
 }
 
 /** @type {WeakMap<Model, [number, number]>} */
@@ -175,7 +205,11 @@ function findRange(model) {
       if (y < min) min = y;
     }
   }
-  for (const bucket of model.bars?.buckets ?? []) max = Math.max(max, bucket.values.reduce((sum, value) => sum + value, 0));
+  for (const bucket of model.bars?.buckets ?? [])
+    max = Math.max(
+      max,
+      bucket.values.reduce((sum, value) => sum + value, 0),
+    );
   for (const exemplar of model.exemplars ?? []) max = Math.max(max, exemplar.y);
   return max === min ? [min, min + 1] : [min, max + (max - min) * 0.06];
 }
@@ -192,7 +226,8 @@ function draw(canvas, model, how, marks) {
   pen.setTransform(scale, 0, 0, scale, 0, 0);
   pen.clearRect(0, 0, width, height);
   const frame = frameOf(canvas, model, how);
-  const x = (/** @type {number} */ at) => frame.left + ((at - model.from) / Math.max(1e-9, model.to - model.from)) * frame.width;
+  const x = (/** @type {number} */ at) =>
+    frame.left + ((at - model.from) / Math.max(1e-9, model.to - model.from)) * frame.width;
   const y = (/** @type {number} */ value) => yOf(model, frame, value);
   if (!how.bare) axes(pen, model, frame, x, y);
   pen.save();
@@ -203,7 +238,8 @@ function draw(canvas, model, how, marks) {
   if (model.bars) drawBars(pen, model.bars, frame, x, y, height);
   if (model.points) drawPoints(pen, model.points.at, x, y);
   for (const line of model.lines ?? []) drawLine(pen, line, frame, x, y, (model.lines ?? []).length === 1);
-  for (const exemplar of model.exemplars ?? []) diamond(pen, x(exemplar.x), model.heat ? heatY(model.heat, frame, exemplar.y) : y(exemplar.y));
+  for (const exemplar of model.exemplars ?? [])
+    diamond(pen, x(exemplar.x), model.heat ? heatY(model.heat, frame, exemplar.y) : y(exemplar.y));
   if (marks.dragFrom !== null && marks.cursor !== null) {
     pen.fillStyle = colour('brush');
     pen.fillRect(x(marks.dragFrom), frame.top, x(marks.cursor) - x(marks.dragFrom), frame.height);
@@ -216,9 +252,10 @@ function draw(canvas, model, how, marks) {
 
 /** @param {Model} model @param {Frame} frame @param {number} value */
 function yOf(model, frame, value) {
-  const share = model.points || model.logarithmic
-    ? (Math.log(Math.max(value, frame.min)) - Math.log(frame.min)) / (Math.log(frame.max) - Math.log(frame.min))
-    : (value - frame.min) / (frame.max - frame.min);
+  const share =
+    model.points || model.logarithmic
+      ? (Math.log(Math.max(value, frame.min)) - Math.log(frame.min)) / (Math.log(frame.max) - Math.log(frame.min))
+      : (value - frame.min) / (frame.max - frame.min);
   return frame.top + frame.height * (1 - share);
 }
 
@@ -243,7 +280,12 @@ function axes(pen, model, frame, x, y) {
   if (model.heat) {
     const { bounds } = model.heat;
     const step = Math.max(1, Math.ceil(bounds.length / (frame.height / 22)));
-    for (let at = 0; at < bounds.length; at += step) pen.fillText(tidy(model.format(bounds[at])), frame.left - 6, frame.top + frame.height * (1 - (at + 1) / (bounds.length + 1)));
+    for (let at = 0; at < bounds.length; at += step)
+      pen.fillText(
+        tidy(model.format(bounds[at])),
+        frame.left - 6,
+        frame.top + frame.height * (1 - (at + 1) / (bounds.length + 1)),
+      );
   }
   pen.textAlign = 'center';
   const every = timeStep((model.to - model.from) / Math.max(2, frame.width / 96));
@@ -251,7 +293,8 @@ function axes(pen, model, frame, x, y) {
   for (let at = Math.ceil((model.from - offset) / every) * every + offset; at <= model.to; at += every) {
     const text = clock(String(Math.round(at * 1e6)), every >= 1000);
     const left = x(at);
-    if (left > frame.left + 20 && left < frame.left + frame.width - 20) pen.fillText(text, left, frame.top + frame.height + 12);
+    if (left > frame.left + 20 && left < frame.left + frame.width - 20)
+      pen.fillText(text, left, frame.top + frame.height + 12);
   }
 }
 
@@ -262,14 +305,19 @@ function tidy(text) {
 
 /** @param {number} least @returns {number} milliseconds */
 function timeStep(least) {
-  const steps = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 15e3, 3e4, 6e4, 12e4, 3e5, 6e5, 9e5, 18e5, 36e5, 72e5, 216e5, 432e5, 864e5];
+  const steps = [
+    1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 15e3, 3e4, 6e4, 12e4, 3e5, 6e5, 9e5, 18e5, 36e5, 72e5,
+    216e5, 432e5, 864e5,
+  ];
   return steps.find((step) => step >= least) ?? Math.ceil(least / 864e5) * 864e5;
 }
 
 /** Bytes are round in powers of 1024. @param {Model} model @param {Frame} frame */
 function roundMarks(model, frame) {
   const unit = model.binary && frame.max > 1024 ? 1024 ** Math.floor(Math.log(frame.max) / Math.log(1024)) : 1;
-  return ticks(frame.min / unit, frame.max / unit, Math.max(2, Math.round(frame.height / 42))).map((mark) => mark * unit);
+  return ticks(frame.min / unit, frame.max / unit, Math.max(2, Math.round(frame.height / 42))).map(
+    (mark) => mark * unit,
+  );
 }
 
 /** Round values between two. @param {number} min @param {number} max @param {number} about */
@@ -278,7 +326,8 @@ export function ticks(min, max, about) {
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((size) => size >= raw) ?? raw;
   const found = [];
-  for (let at = Math.ceil(min / step) * step; at <= max + step * 1e-6; at += step) found.push(Math.abs(at) < step * 1e-6 ? 0 : at);
+  for (let at = Math.ceil(min / step) * step; at <= max + step * 1e-6; at += step)
+    found.push(Math.abs(at) < step * 1e-6 ? 0 : at);
   return found;
 }
 
@@ -388,7 +437,8 @@ function drawHeat(pen, heat, frame, x) {
   const height = frame.height / rows;
   pen.fillStyle = colour('accent');
   heat.columns.forEach((column, index) => {
-    const next = heat.columns[index + 1]?.at ?? column.at + (column.at - (heat.columns[index - 1]?.at ?? column.at - 1000));
+    const next =
+      heat.columns[index + 1]?.at ?? column.at + (column.at - (heat.columns[index - 1]?.at ?? column.at - 1000));
     const left = Math.round(x(column.at));
     const width = Math.max(1, Math.round(x(next)) - left);
     column.counts.forEach((value, row) => {
@@ -449,18 +499,31 @@ function describe(model, at, frame, top) {
   }
   for (const line of (model.lines ?? []).slice(0, 12)) {
     const value = valueAt(line.points, at);
-    if (value !== null) words.push(/** @type {any} */ ({ text: line.name, value: model.format(value), colour: line.colour }));
+    if (value !== null)
+      words.push(/** @type {any} */ ({ text: line.name, value: model.format(value), colour: line.colour }));
   }
   const bucket = model.bars?.buckets.find((one) => at >= one.from && at < one.to);
   bucket?.values.forEach((value, index) => {
-    if (value > 0) words.push(/** @type {any} */ ({ text: model.bars?.names[index] ?? '', value: three(value), colour: model.bars?.colours[index] }));
+    if (value > 0)
+      words.push(
+        /** @type {any} */ ({
+          text: model.bars?.names[index] ?? '',
+          value: three(value),
+          colour: model.bars?.colours[index],
+        }),
+      );
   });
   if (model.heat) {
     const column = [...model.heat.columns].reverse().find((one) => one.at <= at);
     const row = Math.floor((1 - (top - frame.top) / frame.height) * (model.heat.bounds.length + 1));
     if (column && row >= 0 && row <= model.heat.bounds.length) {
       const { bounds } = model.heat;
-      const name = row === 0 ? `≤ ${model.format(bounds[0])}` : row === bounds.length ? `> ${model.format(bounds[row - 1])}` : `${model.format(bounds[row - 1])} to ${model.format(bounds[row])}`;
+      const name =
+        row === 0
+          ? `≤ ${model.format(bounds[0])}`
+          : row === bounds.length
+            ? `> ${model.format(bounds[row - 1])}`
+            : `${model.format(bounds[row - 1])} to ${model.format(bounds[row])}`;
       words.push(/** @type {any} */ ({ text: name, value: three(column.counts[row] ?? 0) }));
     }
   }
@@ -502,7 +565,28 @@ function asTable(model, label, _version) {
     head = ['time', ...model.lines.map((line) => line.name)];
     const times = [...new Set(model.lines.flatMap((line) => line.points.map(([at]) => at)))].sort((a, b) => a - b);
     const maps = model.lines.map((line) => new Map(line.points));
-    rows = times.map((at) => [moment(at), ...maps.map((map) => (map.get(at) === null || map.get(at) === undefined ? '' : model.format(/** @type {number} */ (map.get(at)))))]);
+    rows = times.map((at) => [
+      moment(at),
+      ...maps.map((map) =>
+        map.get(at) === null || map.get(at) === undefined ? '' : model.format(/** @type {number} */ (map.get(at))),
+      ),
+    ]);
   }
-  return html`<div class="table-wrap plot-figures"><table class="table" aria-label=${label}><thead><tr>${head.map((name) => html`<th scope="col">${name}</th>`)}</tr></thead><tbody>${rows.slice(0, 1000).map((row) => html`<tr>${row.map((text) => html`<td class="num">${text}</td>`)}</tr>`)}</tbody></table></div>`;
+  return html`<div class="table-wrap plot-figures">
+    <table class="table" aria-label=${label}>
+      <thead>
+        <tr>
+          ${head.map((name) => html`<th scope="col">${name}</th>`)}
+        </tr>
+      </thead>
+      <tbody>
+        ${rows.slice(0, 1000).map(
+          (row) =>
+            html`<tr>
+              ${row.map((text) => html`<td class="num">${text}</td>`)}
+            </tr>`,
+        )}
+      </tbody>
+    </table>
+  </div>`;
 }

@@ -28,8 +28,18 @@ export function vlist(how) {
   /** @type {Map<number, Element>} */
   let shown = new Map();
   const body = html`<div class="vbody" role="presentation"></div>`;
-  const scroller = html`<div class="vscroll" tabindex="0" role="grid" aria-label=${how.label} @scroll=${() => drawSoon()}>${body}</div>`;
-  const node = html`<div class=${`vlist ${how.className ?? ''}`}>${how.head ? html`<div class="vhead" aria-hidden="true">${how.head}</div>` : null}${scroller}</div>`;
+  const scroller = html`<div
+    class="vscroll"
+    tabindex="0"
+    role="grid"
+    aria-label=${how.label}
+    @scroll=${() => drawSoon()}
+  >
+    ${body}
+  </div>`;
+  const node = html`<div class=${`vlist ${how.className ?? ''}`}>
+    ${how.head ? html`<div class="vhead" aria-hidden="true">${how.head}</div>` : null}${scroller}
+  </div>`;
 
   let drawing = 0;
   function drawSoon() {
@@ -94,7 +104,8 @@ export function vlist(how) {
   function show(at) {
     const top = at * how.height;
     if (top < scroller.scrollTop) scroller.scrollTop = top;
-    else if (top + how.height > scroller.scrollTop + scroller.clientHeight) scroller.scrollTop = top + how.height - scroller.clientHeight;
+    else if (top + how.height > scroller.scrollTop + scroller.clientHeight)
+      scroller.scrollTop = top + how.height - scroller.clientHeight;
   }
 
   const page = () => Math.max(1, Math.floor(scroller.clientHeight / how.height) - 1);

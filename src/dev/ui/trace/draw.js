@@ -132,7 +132,8 @@ function drawName(scene, { row, closed }, top) {
   const left = indentOf(row.depth, scene.tree);
   const middle = top + ROW / 2;
   pen.fillStyle = colour('line');
-  for (let depth = Math.max(0, row.depth - 14); depth < row.depth; depth += 1) pen.fillRect(Math.round(indentOf(depth, scene.tree)) + 4, top, 1, ROW);
+  for (let depth = Math.max(0, row.depth - 14); depth < row.depth; depth += 1)
+    pen.fillRect(Math.round(indentOf(depth, scene.tree)) + 4, top, 1, ROW);
   pen.textBaseline = 'middle';
   pen.textAlign = 'left';
   if (row.descendants > 0) chevron(pen, left + 4, middle, closed);
@@ -150,7 +151,14 @@ function drawName(scene, { row, closed }, top) {
   if (bad) x += write(scene, '✖ ', x, middle, colour('bad'), 500);
   x += write(scene, row.name || 'unnamed', x, middle, bad ? colour('bad') : colour('text'), 500) + 8;
   if (closed) x += tag(scene, `+${row.descendants}`, x, middle, 'dim');
-  if (row.alike) x += tag(scene, `×${row.alike.count} · ${duration(row.alike.sum)}`, x, middle, row.alike.count >= 5 ? 'warn' : 'dim');
+  if (row.alike)
+    x += tag(
+      scene,
+      `×${row.alike.count} · ${duration(row.alike.sum)}`,
+      x,
+      middle,
+      row.alike.count >= 5 ? 'warn' : 'dim',
+    );
   if (row.gen_ai) x += tag(scene, tokens(row.gen_ai), x, middle, 'accent');
   if (row.missing_parent) x += tag(scene, 'parent missing', x, middle, 'warn');
   if (row.late) x += tag(scene, 'late', x, middle, 'dim');
@@ -160,7 +168,9 @@ function drawName(scene, { row, closed }, top) {
 
 /** @param {any} call */
 function tokens(call) {
-  return call.input_tokens || call.output_tokens ? `${call.input_tokens ?? '?'} → ${call.output_tokens ?? '?'} tok` : call.model ?? 'model';
+  return call.input_tokens || call.output_tokens
+    ? `${call.input_tokens ?? '?'} → ${call.output_tokens ?? '?'} tok`
+    : (call.model ?? 'model');
 }
 
 /** @param {CanvasRenderingContext2D} pen @param {number} x @param {number} y @param {boolean} closed */
@@ -247,13 +257,24 @@ function drawBar(scene, { at, row, closed }, top) {
       pen.fillStyle = severityColour(log.severity);
       pen.fillRect(x - 1, middle + 6, 2.5, 3.5);
     }
-    for (const event of row.events ?? []) drawEvent(pen, xOf(scene, relative(event.t, scene.start)), middle, event.exception);
+    for (const event of row.events ?? [])
+      drawEvent(pen, xOf(scene, relative(event.t, scene.start)), middle, event.exception);
   } else {
     // Outside of what is shown: an arrow says where.
-    write(scene, shownRight < scene.tree ? '◂' : '▸', shownRight < scene.tree ? scene.tree + 4 : scene.width - 14, middle, colour('faint'), 400);
+    write(
+      scene,
+      shownRight < scene.tree ? '◂' : '▸',
+      shownRight < scene.tree ? scene.tree + 4 : scene.width - 14,
+      middle,
+      colour('faint'),
+      400,
+    );
     return;
   }
-  const text = Number(row.self) > 0 && row.descendants > 0 && Number(row.self) < length ? `${duration(length)}  self ${duration(row.self)}` : duration(length);
+  const text =
+    Number(row.self) > 0 && row.descendants > 0 && Number(row.self) < length
+      ? `${duration(length)}  self ${duration(row.self)}`
+      : duration(length);
   pen.font = `400 11px ${scene.font}`;
   const space = pen.measureText(text).width;
   const beside = Math.min(shownRight, scene.width) + 6;
@@ -287,8 +308,16 @@ function drawEvent(pen, x, y, isException) {
 
 /** @param {string | { level?: string } | null} severity */
 export function severityColour(severity) {
-  const level = typeof severity === 'string' ? severity : severity?.level ?? 'trace';
-  return colour(/** @type {Record<string, string>} */ ({ error: 'bad', fatal: 'fatal', warn: 'warn', info: 'info', debug: 'debug' })[level.toLowerCase()] ?? 'trace');
+  const level = typeof severity === 'string' ? severity : (severity?.level ?? 'trace');
+  return colour(
+    /** @type {Record<string, string>} */ ({
+      error: 'bad',
+      fatal: 'fatal',
+      warn: 'warn',
+      info: 'info',
+      debug: 'debug',
+    })[level.toLowerCase()] ?? 'trace',
+  );
 }
 
 /**

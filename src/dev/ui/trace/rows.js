@@ -73,7 +73,9 @@ export class Rows {
     const numbers = [...this.chunks.keys()].sort((a, b) => a - b).slice(0, 8);
     if (numbers.length === 0) numbers.push(0);
     const closed = [...this.byRow.keys()].map((at) => this.chunks.get(Math.floor(at / CHUNK))?.[at % CHUNK]?.span_id);
-    const answers = await Promise.all(numbers.map((number) => get(`/traces/${this.id}`, { offset: number * CHUNK, limit: CHUNK }).catch(() => null)));
+    const answers = await Promise.all(
+      numbers.map((number) => get(`/traces/${this.id}`, { offset: number * CHUNK, limit: CHUNK }).catch(() => null)),
+    );
     if (generation !== this.generation || !answers[0]) return;
     this.chunks = new Map();
     this.asked = new Map();
@@ -83,7 +85,9 @@ export class Rows {
       this.chunks.set(numbers[index], answer.rows);
       this.asked.set(numbers[index], Promise.resolve());
       this.total = answer.rows_total;
-      for (const row of answer.rows) if (closed.includes(row.span_id)) this.byRow.set(row.i, [{ from: row.i + 1, to: row.i + 1 + row.descendants, by: row.i }]);
+      for (const row of answer.rows)
+        if (closed.includes(row.span_id))
+          this.byRow.set(row.i, [{ from: row.i + 1, to: row.i + 1 + row.descendants, by: row.i }]);
     });
     this.settle();
     this.about.value = answers[0];
@@ -124,10 +128,11 @@ export class Rows {
       await this.ensure(at, Math.min(end, at + 20_000));
       /** @type {Hidden[]} */
       const spans = [];
-      for (let next = at + 1 + row.descendants; next < end; ) {
+      for (let next = at + 1 + row.descendants; next < end;) {
         const other = this.chunks.get(Math.floor(next / CHUNK))?.[next % CHUNK];
         if (!other) break;
-        if (other.name === row.name && other.service === row.service) spans.push({ from: next, to: next + 1 + other.descendants, by: at });
+        if (other.name === row.name && other.service === row.service)
+          spans.push({ from: next, to: next + 1 + other.descendants, by: at });
         next += 1 + other.descendants;
       }
       if (spans.length) this.byRow.set(at, spans);

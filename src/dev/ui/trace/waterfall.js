@@ -32,10 +32,15 @@ export function waterfall(rows, choose) {
   const start = () => rows.about.value?.trace.start ?? '0';
 
   /** The part of the trace that is shown. */
-  const zoom = computed(() => {
-    const [from, to] = param('z').split('-').map(Number);
-    return Number.isFinite(from) && to > from ? { from: Math.max(0, from), to: Math.min(to, length()) } : { from: 0, to: length() };
-  }, (a, b) => a.from === b.from && a.to === b.to);
+  const zoom = computed(
+    () => {
+      const [from, to] = param('z').split('-').map(Number);
+      return Number.isFinite(from) && to > from
+        ? { from: Math.max(0, from), to: Math.min(to, length()) }
+        : { from: 0, to: length() };
+    },
+    (a, b) => a.from === b.from && a.to === b.to,
+  );
   /** @param {number} from @param {number} to */
   const show = (from, to) => {
     const [least, most] = [0, length()];
@@ -55,8 +60,22 @@ export function waterfall(rows, choose) {
   const map = /** @type {HTMLCanvasElement} */ (html`<canvas class="minimap" aria-hidden="true"></canvas>`);
   const spacer = html`<div class="spacer"></div>`;
   const mirror = html`<div class="mirror" role="presentation"></div>`;
-  const scroller = html`<div class="waterfall-scroll" tabindex="0" role="treegrid" aria-label="Spans" @scroll=${() => (scrolled.value = scroller.scrollTop)}>${canvas}${spacer}${mirror}</div>`;
-  const grip = html`<div class="grip" role="separator" aria-orientation="vertical" aria-label="Width of the names" tabindex="-1"></div>`;
+  const scroller = html`<div
+    class="waterfall-scroll"
+    tabindex="0"
+    role="treegrid"
+    aria-label="Spans"
+    @scroll=${() => (scrolled.value = scroller.scrollTop)}
+  >
+    ${canvas}${spacer}${mirror}
+  </div>`;
+  const grip = html`<div
+    class="grip"
+    role="separator"
+    aria-orientation="vertical"
+    aria-label="Width of the names"
+    tabindex="-1"
+  ></div>`;
 
   const places = () => {
     rows.version.value;
@@ -113,7 +132,21 @@ export function waterfall(rows, choose) {
     if (!width) return;
     canvas.style.height = `${height}px`;
     const { first, list, shift } = scene();
-    const base = { width, height, tree: tree.value, ...zoom.value, start: start(), shift, rows: list, active: active.value, hover: hover.value, matches: matches.value, cursor: cursor.value, outlives, font };
+    const base = {
+      width,
+      height,
+      tree: tree.value,
+      ...zoom.value,
+      start: start(),
+      shift,
+      rows: list,
+      active: active.value,
+      hover: hover.value,
+      matches: matches.value,
+      cursor: cursor.value,
+      outlives,
+      font,
+    };
     drawRows({ ...base, pen: penOf(canvas) });
     drawAxis({ ...base, pen: penOf(axis), height: axis.clientHeight });
     clearTimeout(idle);
@@ -123,8 +156,22 @@ export function waterfall(rows, choose) {
   /** The same rows as elements. @param {number} first @param {{ at: number, row: any, closed: boolean }[]} list */
   function drawMirror(first, list) {
     mirror.replaceChildren(
-      ...list.filter(({ row }) => row).map(({ at, row, closed }, index) =>
-        html`<div role="row" id=${`span-${at}`} aria-level=${row.depth + 1} aria-rowindex=${first + index + 1} aria-expanded=${row.descendants > 0 ? String(!closed) : false} aria-selected=${String(at === active.peek())}><span role="gridcell">${`${row.name}, ${row.service}${row.status === 'error' ? ', error' : ''}`}</span><span role="gridcell">${`${duration(row.duration)}, starts at ${duration(row.start)}`}</span></div>`),
+      ...list
+        .filter(({ row }) => row)
+        .map(
+          ({ at, row, closed }, index) =>
+            html`<div
+              role="row"
+              id=${`span-${at}`}
+              aria-level=${row.depth + 1}
+              aria-rowindex=${first + index + 1}
+              aria-expanded=${row.descendants > 0 ? String(!closed) : false}
+              aria-selected=${String(at === active.peek())}
+            >
+              <span role="gridcell">${`${row.name}, ${row.service}${row.status === 'error' ? ', error' : ''}`}</span
+              ><span role="gridcell">${`${duration(row.duration)}, starts at ${duration(row.start)}`}</span>
+            </div>`,
+        ),
     );
     if (active.peek() >= 0) scroller.setAttribute('aria-activedescendant', `span-${active.peek()}`);
     else scroller.removeAttribute('aria-activedescendant');
@@ -142,7 +189,9 @@ export function waterfall(rows, choose) {
     return end < 0 ? null : end;
   }
 
-  const observer = new ResizeObserver(() => (size.value = { width: scroller.clientWidth, height: scroller.clientHeight }));
+  const observer = new ResizeObserver(
+    () => (size.value = { width: scroller.clientWidth, height: scroller.clientHeight }),
+  );
   observer.observe(scroller);
   onCleanup(() => {
     observer.disconnect();
@@ -159,7 +208,9 @@ export function waterfall(rows, choose) {
     if (!how.quiet && row) choose(row);
     if (!row) {
       // Not read yet: told when it comes.
-      void rows.ensure(at, at + 1).then(() => !how.quiet && active.peek() === at && rows.get(at) && choose(rows.get(at)));
+      void rows
+        .ensure(at, at + 1)
+        .then(() => !how.quiet && active.peek() === at && rows.get(at) && choose(rows.get(at)));
     }
   }
 
@@ -192,8 +243,24 @@ export function waterfall(rows, choose) {
   keys('Waterfall', [
     ['j ArrowDown', 'next span', () => step(1)],
     ['k ArrowUp', 'previous span', () => step(-1)],
-    ['h ArrowLeft', 'close, or to the parent', () => (rows.get(active.peek())?.descendants > 0 && !rows.isClosed(active.peek()) ? rows.toggle(active.peek(), true) : select(parentOf(active.peek())))],
-    ['l ArrowRight', 'open, or to the first child', () => (rows.isClosed(active.peek()) ? rows.toggle(active.peek(), false) : rows.get(active.peek())?.descendants > 0 ? select(active.peek() + 1) : undefined)],
+    [
+      'h ArrowLeft',
+      'close, or to the parent',
+      () =>
+        rows.get(active.peek())?.descendants > 0 && !rows.isClosed(active.peek())
+          ? rows.toggle(active.peek(), true)
+          : select(parentOf(active.peek())),
+    ],
+    [
+      'l ArrowRight',
+      'open, or to the first child',
+      () =>
+        rows.isClosed(active.peek())
+          ? rows.toggle(active.peek(), false)
+          : rows.get(active.peek())?.descendants > 0
+            ? select(active.peek() + 1)
+            : undefined,
+    ],
     ['a', 'fold spans that are alike', () => void rows.toggleAlike(active.peek())],
     ['PageDown', 'a page down', () => step(Math.floor(size.peek().height / ROW) - 1)],
     ['PageUp', 'a page up', () => step(1 - Math.floor(size.peek().height / ROW))],
@@ -225,14 +292,21 @@ export function waterfall(rows, choose) {
   function jump(all, by) {
     if (all.length === 0) return;
     const now = active.peek();
-    const next = by > 0 ? all.find((at) => at > now) ?? all[0] : [...all].reverse().find((at) => at < now) ?? all[all.length - 1];
+    const next =
+      by > 0
+        ? (all.find((at) => at > now) ?? all[0])
+        : ([...all].reverse().find((at) => at < now) ?? all[all.length - 1]);
     rows.reveal(next);
     select(next, { centre: true });
   }
 
   /** @type {Promise<number[]> | null} */
   let errorRows = null;
-  const errors = () => (errorRows ??= get(`/traces/${rows.id}/search`, { q: 'status=error' }).then((answer) => answer.rows, () => []));
+  const errors = () =>
+    (errorRows ??= get(`/traces/${rows.id}/search`, { q: 'status=error' }).then(
+      (answer) => answer.rows,
+      () => [],
+    ));
   effect(() => {
     rows.version.value;
     errorRows = null;
@@ -263,7 +337,8 @@ export function waterfall(rows, choose) {
       return place < rows.visible() ? rows.rowAt(place) : -1;
     };
     const xUnder = (/** @type {MouseEvent} */ event) => event.clientX - scroller.getBoundingClientRect().left;
-    const moment = (/** @type {number} */ x) => momentAt({ tree: tree.peek(), width: size.peek().width, ...zoom.peek() }, x);
+    const moment = (/** @type {number} */ x) =>
+      momentAt({ tree: tree.peek(), width: size.peek().width, ...zoom.peek() }, x);
     scroller.addEventListener('pointermove', (/** @type {PointerEvent} */ event) => {
       hover.value = rowUnder(event);
       cursor.value = xUnder(event) > tree.peek() ? moment(xUnder(event)) : null;
@@ -281,19 +356,30 @@ export function waterfall(rows, choose) {
       if (row?.descendants > 0 && x >= left - 8 && x < left + 12) rows.toggle(at);
       else select(at);
     });
-    scroller.addEventListener('dblclick', (/** @type {MouseEvent} */ event) => (xUnder(event) > tree.peek() ? zoomToActive() : rows.toggle(rowUnder(event))));
-    scroller.addEventListener('wheel', (/** @type {WheelEvent} */ event) => {
-      if (event.ctrlKey) scale(event.deltaY > 0 ? 1.2 : 1 / 1.2, moment(xUnder(event)));
-      else if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY) * 2) {
-        const by = ((zoom.peek().to - zoom.peek().from) * (event.deltaX || event.deltaY)) / 800;
-        show(zoom.peek().from + by, zoom.peek().to + by);
-      } else return;
-      event.preventDefault();
-    }, { passive: false });
-    grip.addEventListener('pointerdown', (/** @type {PointerEvent} */ event) => grip.setPointerCapture(event.pointerId));
+    scroller.addEventListener('dblclick', (/** @type {MouseEvent} */ event) =>
+      xUnder(event) > tree.peek() ? zoomToActive() : rows.toggle(rowUnder(event)),
+    );
+    scroller.addEventListener(
+      'wheel',
+      (/** @type {WheelEvent} */ event) => {
+        if (event.ctrlKey) scale(event.deltaY > 0 ? 1.2 : 1 / 1.2, moment(xUnder(event)));
+        else if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY) * 2) {
+          const by = ((zoom.peek().to - zoom.peek().from) * (event.deltaX || event.deltaY)) / 800;
+          show(zoom.peek().from + by, zoom.peek().to + by);
+        } else return;
+        event.preventDefault();
+      },
+      { passive: false },
+    );
+    grip.addEventListener('pointerdown', (/** @type {PointerEvent} */ event) =>
+      grip.setPointerCapture(event.pointerId),
+    );
     grip.addEventListener('pointermove', (/** @type {PointerEvent} */ event) => {
       if (!grip.hasPointerCapture(event.pointerId)) return;
-      tree.value = Math.max(160, Math.min(size.peek().width - 160, event.clientX - scroller.getBoundingClientRect().left));
+      tree.value = Math.max(
+        160,
+        Math.min(size.peek().width - 160, event.clientX - scroller.getBoundingClientRect().left),
+      );
       try {
         localStorage.setItem('tree', String(tree.peek()));
       } catch {
@@ -309,7 +395,10 @@ export function waterfall(rows, choose) {
     const buckets = signal(/** @type {any[]} */ ([]));
     effect(() => {
       rows.about.value;
-      get(`/traces/${rows.id}/minimap`, { width: 400 }).then((answer) => (buckets.value = answer.buckets ?? []), () => {});
+      get(`/traces/${rows.id}/minimap`, { width: 400 }).then(
+        (answer) => (buckets.value = answer.buckets ?? []),
+        () => {},
+      );
     });
     const wide = signal(0);
     const watch = new ResizeObserver(() => (wide.value = map.clientWidth));
@@ -336,29 +425,76 @@ export function waterfall(rows, choose) {
   }
 
   const search = /** @type {HTMLInputElement} */ (
-    html`<input class="query" type="text" role="searchbox" autocomplete="off" spellcheck="false" aria-label="Search in this trace" placeholder="Find in this trace" .value=${param('find')} @keydown=${(/** @type {KeyboardEvent} */ event) => {
-      if (event.key !== 'Enter') return;
-      event.preventDefault();
-      const same = search.value.trim() === param('find');
-      setParams({ find: search.value.trim() }, { replace: true });
-      if (same) jump(found.peek(), event.shiftKey ? -1 : 1);
-    }} @input=${() => search.value === '' && setParams({ find: '' }, { replace: true })} />`
+    html`<input
+      class="query"
+      type="text"
+      role="searchbox"
+      autocomplete="off"
+      spellcheck="false"
+      aria-label="Search in this trace"
+      placeholder="Find in this trace"
+      .value=${param('find')}
+      @keydown=${(/** @type {KeyboardEvent} */ event) => {
+        if (event.key !== 'Enter') return;
+        event.preventDefault();
+        const same = search.value.trim() === param('find');
+        setParams({ find: search.value.trim() }, { replace: true });
+        if (same) jump(found.peek(), event.shiftKey ? -1 : 1);
+      }}
+      @input=${() => search.value === '' && setParams({ find: '' }, { replace: true })}
+    />`
   );
   keys('Query', [['/', 'search in this trace', () => (search.focus(), search.select())]]);
 
   const node = html`<div class="waterfall">
-    <div class="waterfall-bar"><div class="query-field narrow">${icon('search', 14)}${search}<span class="num faint" role="status">${() => {
-      if (!param('find')) return '';
-      const at = found.value.indexOf(active.value);
-      return found.value.length === 0 ? 'no match' : `${at >= 0 ? `${count(at + 1)} of ` : ''}${count(found.value.length)}`;
-    }}</span></div>
-      <button class="ghost" title="Previous match (N)" aria-label="Previous match" @click=${() => jump(found.peek(), -1)}>‹</button><button class="ghost" title="Next match (n)" aria-label="Next match" @click=${() => jump(found.peek(), 1)}>›</button>
-      <button class="button small" hidden=${() => !rows.about.value?.trace.errors} @click=${() => errors().then((all) => jump(all, 1))}>✖ Next error</button>
+    <div class="waterfall-bar">
+      <div class="query-field narrow">
+        ${icon('search', 14)}${search}<span class="num faint" role="status"
+          >${() => {
+            if (!param('find')) return '';
+            const at = found.value.indexOf(active.value);
+            return found.value.length === 0
+              ? 'no match'
+              : `${at >= 0 ? `${count(at + 1)} of ` : ''}${count(found.value.length)}`;
+          }}</span
+        >
+      </div>
+      <button
+        class="ghost"
+        title="Previous match (N)"
+        aria-label="Previous match"
+        @click=${() => jump(found.peek(), -1)}
+      >
+        ‹</button
+      ><button class="ghost" title="Next match (n)" aria-label="Next match" @click=${() => jump(found.peek(), 1)}>
+        ›
+      </button>
+      <button
+        class="button small"
+        hidden=${() => !rows.about.value?.trace.errors}
+        @click=${() => errors().then((all) => jump(all, 1))}
+      >
+        ✖ Next error
+      </button>
       <span class="grow"></span>
-      <button class="button small" hidden=${() => !param('z')} @click=${() => setParams({ z: '' }, { replace: true })}>Whole trace</button>
-      <button class="ghost" title="Zoom out (-)" aria-label="Zoom out" @click=${() => scale(1 / 0.6)}>−</button><button class="ghost" title="Zoom in (+)" aria-label="Zoom in" @click=${() => scale(0.6)}>+</button>
-      <button class="ghost" aria-pressed=${() => String(param('view') === 'table')} title="As a table" aria-label="As a table" @click=${() => setParams({ view: param('view') === 'table' ? '' : 'table' }, { replace: true })}>${icon('table', 14)}</button></div>
-    ${map}${axis}<div class="waterfall-body" data-table=${() => param('view') === 'table'}>${scroller}${grip}</div></div>`;
+      <button class="button small" hidden=${() => !param('z')} @click=${() => setParams({ z: '' }, { replace: true })}>
+        Whole trace
+      </button>
+      <button class="ghost" title="Zoom out (-)" aria-label="Zoom out" @click=${() => scale(1 / 0.6)}>−</button
+      ><button class="ghost" title="Zoom in (+)" aria-label="Zoom in" @click=${() => scale(0.6)}>+</button>
+      <button
+        class="ghost"
+        aria-pressed=${() => String(param('view') === 'table')}
+        title="As a table"
+        aria-label="As a table"
+        @click=${() => setParams({ view: param('view') === 'table' ? '' : 'table' }, { replace: true })}
+      >
+        ${icon('table', 14)}
+      </button>
+    </div>
+    ${map}${axis}
+    <div class="waterfall-body" data-table=${() => param('view') === 'table'}>${scroller}${grip}</div>
+  </div>`;
   return { node, select, active, focus: () => scroller.focus({ preventScroll: true }) };
 }
 
