@@ -172,7 +172,7 @@ fn line_of(format: Format, header: &Header, batch: &Batch) -> String {
                 "items": header.items,
                 "payload_bytes": header.payload_len,
                 "enqueued_unix_nano": header.enqueued.0,
-                "batch_id": format!("{:032x}", header.batch_id),
+                "batch_id": format!("{:032x}", header.batch_id.0),
                 "client": origin.client.map(|client| client.to_string()),
                 "metadata": metadata,
             });
@@ -185,7 +185,7 @@ fn line_of(format: Format, header: &Header, batch: &Batch) -> String {
             header.items,
             header.payload_len,
             header.enqueued.seconds(),
-            header.batch_id
+            header.batch_id.0
         ),
     }
 }

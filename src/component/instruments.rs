@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::Duration;
 
-use super::{ComponentKind, Custody, DropReason, Offered, Refused};
-use crate::pdata::Signal;
+use super::{ComponentKind, Custody, DropReason, Offered, Outlet, Refused};
+use crate::pdata::{Batch, Signal};
 
 /// Label names and values, in the order they are shown.
 type Labels = Vec<(&'static str, String)>;
@@ -406,9 +406,12 @@ impl Instruments {
                 &[("transport", transport), ("data_type", signal.name())],
             )
         });
+        let ahead = Signal::ALL
+            .map(|signal| self.taken_though_refused(&[("transport", transport), ("data_type", signal.name())]));
         ReceiverCounts {
             registry: self.registry.clone(),
             pending,
+            ahead,
             accepted: of(
                 [
                     "otelcol_receiver_accepted_spans",
@@ -442,6 +445,8 @@ impl Instruments {
 pub struct ReceiverCounts {
     registry: Registry,
     pending: [Gauge; 3],
+    /// Pieces that were taken of requests that were refused.
+    ahead: [Gauge; 3],
     accepted: [Counter; 3],
     refused: [Counter; 3],
     failed: [Counter; 3],
@@ -456,6 +461,30 @@ impl ReceiverCounts {
             Err(_) => &self.refused,
         };
         counters[signal as usize].add(items as u64);
+    }
+
+    /// Hands several batches of one signal down at the same time, as one request on the books. Their answers, in order;
+    /// none is missing.
+    pub async fn offer_all(&self, outlet: &Outlet, batches: Vec<Batch>) -> Vec<Result<(), Refused>> {
+        let Some(signal) = batches.first().map(Batch::signal) else {
+            return Vec::new();
+        };
+        let sizes: Vec<usize> = batches.iter().map(Batch::items).collect();
+        let mut answers = Vec::new();
+        let call = async {
+            answers = outlet.consume_all(batches).await;
+            let refused = answers.iter().filter_map(|answer| answer.as_ref().err().cloned());
+            let worst = refused.reduce(Refused::worse);
+            if worst.is_some() {
+                // To their sender they were refused with the rest, and they come again with it, or not at all.
+                let taken = sizes.iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
+                let taken: usize = taken.map(|(items, _)| items).sum();
+                self.ahead[signal as usize].add(taken as f64);
+            }
+            worst.map_or(Ok(()), Err)
+        };
+        let _worst = self.offer(signal, sizes.iter().sum(), call).await;
+        answers
     }
 
     /// Hands `items` down by `call` and counts what becomes of them, in the same move as those below do.

@@ -1,6 +1,7 @@
 //! Where a component sends to. Re-pointable, so that a reload can rebuild what stands behind it.
 
 use std::sync::Arc;
+use std::task::Poll;
 
 use arc_swap::ArcSwap;
 
@@ -27,6 +28,31 @@ impl Outlet {
         // Held until the answer is there: a reload counts the holders to know when the old stage is quiet.
         let target = self.0.load_full();
         target.consume(batch).await
+    }
+}
+
+impl Outlet {
+    /// Hands several batches over at the same time. Their answers, in order.
+    pub async fn consume_all(&self, batches: Vec<Batch>) -> Vec<Result<(), Refused>> {
+        let target = self.0.load_full();
+        let mut calls: Vec<_> = batches.into_iter().map(|batch| Some(target.consume(batch))).collect();
+        let mut answers: Vec<Result<(), Refused>> = vec![Ok(()); calls.len()];
+        std::future::poll_fn(|context| {
+            let mut waits = false;
+            for (call, answer) in calls.iter_mut().zip(&mut answers) {
+                let Some(waiting) = call else { continue };
+                match waiting.as_mut().poll(context) {
+                    Poll::Pending => waits = true,
+                    Poll::Ready(answered) => {
+                        *answer = answered;
+                        *call = None;
+                    }
+                }
+            }
+            if waits { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+        answers
     }
 }
 

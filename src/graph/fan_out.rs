@@ -50,7 +50,13 @@ impl Stage for FanOut {
             answers.push(if has_it {
                 Answer::HadIt
             } else {
-                Answer::Waits(branch.stage.consume(batch.clone()))
+                let mut batch = batch.clone();
+                if let Some(id) = batch.origin().batch_id {
+                    // Two branches may end in one queue, and each of them brings data of its own.
+                    let origin = batch.origin().known_as(Some(id.on_way(index as u64)));
+                    batch = batch.with_origin(Arc::new(origin));
+                }
+                Answer::Waits(branch.stage.consume(batch))
             });
         }
         Box::pin(Worst {

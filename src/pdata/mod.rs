@@ -4,6 +4,7 @@
 //! its parts, its items or its decoded form. Knows nothing of pipelines, networks or configuration.
 
 mod batch;
+mod batch_id;
 mod door;
 mod json;
 mod origin;
@@ -15,6 +16,7 @@ mod split;
 mod properties;
 
 pub use batch::{Batch, Decoded, Parts, Signal};
+pub use batch_id::{BATCH_ID_HEADER, BatchId, Pieces};
 pub use door::{Admitted, Check, DoorError, DoorLimits, Rejected, Utf8, estimate_decoded};
 pub use json::JsonWriteError;
 pub use origin::{Auth, Headers, Origin, TakenBy};

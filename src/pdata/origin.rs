@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use smallvec::SmallVec;
 
-use super::{NoMemory, Permit};
+use super::{BatchId, NoMemory, Permit, Pieces};
 
 /// Chosen request metadata (headers or gRPC metadata) of the client, names in lower case.
 pub type Headers = Vec<(Box<str>, Vec<Box<str>>)>;
@@ -37,6 +37,11 @@ pub struct Origin {
     /// Set by whoever offers the same batch again until it is taken, so that a branch of a fan-out that has it already
     /// is left out then.
     pub taken_by: Option<Arc<TakenBy>>,
+    /// What this request is known by wherever it is offered again, over restarts too: a durable queue that has it says
+    /// `Ok` and takes it no second time. It belongs to the whole; a part of the data has none.
+    pub batch_id: Option<BatchId>,
+    /// What the data was joined of, for a next hop that knows the parts: set by a queue, last before the far end.
+    pub pieces: Option<Arc<Pieces>>,
 }
 
 /// The branches of fan-outs that have taken a batch, over all offers of it.
@@ -74,7 +79,23 @@ impl Origin {
             cursor: self.cursor,
             permits: self.permits.clone(),
             taken_by: Some(Arc::clone(taken_by)),
+            batch_id: self.batch_id,
+            pieces: None,
         })
+    }
+
+    /// The same origin for other data, or for data known by another id.
+    pub fn known_as(&self, batch_id: Option<BatchId>) -> Self {
+        Self {
+            client: self.client,
+            metadata: self.metadata.clone(),
+            auth: self.auth.clone(),
+            cursor: self.cursor,
+            permits: self.permits.clone(),
+            taken_by: self.taken_by.clone(),
+            batch_id,
+            pieces: None,
+        }
     }
 
     /// Memory for another form of this data (structs, text), from the budget that it was admitted by. Data that this

@@ -4,6 +4,7 @@
 //! side are slices of the same buffer; only the groups that are cut are copied.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -67,7 +68,11 @@ impl Batch {
     /// Cuts before the items with these numbers, which grow and lie inside.
     fn split_at_cuts(mut self, cuts: &[usize]) -> Result<Vec<Batch>, WireError> {
         let signal = self.signal();
-        let origin = self.origin().clone();
+        let mut origin = self.origin().clone();
+        if origin.batch_id.is_some() || origin.pieces.is_some() {
+            // The id is that of the whole.
+            origin = Arc::new(origin.known_as(None));
+        }
         let items = self.items();
         let mut bounds = cuts.to_vec();
         bounds.push(items);

@@ -23,6 +23,7 @@ pub struct Counts {
     taken_though_refused: Gauge,
     queued: Gauge,
     in_flight: Gauge,
+    suppressed: Counter,
     requests_in_flight: Gauge,
 }
 
@@ -81,6 +82,11 @@ impl Counts {
             recovered: instruments.counter(
                 "radiosonde_recovered_items",
                 "Items taken from a file that an earlier run left.",
+                &data_type,
+            ),
+            suppressed: instruments.counter(
+                "radiosonde_duplicates_suppressed_items",
+                "Items of requests that the queue had taken before and that their senders brought again.",
                 &data_type,
             ),
             waiting: instruments.gauge(
@@ -173,6 +179,11 @@ impl Counts {
         let _moving = self.registry.moving();
         self.recovered.add(items as u64);
         self.queued(items);
+    }
+
+    /// They came again, and are here already: the sender hears that they were taken.
+    pub fn suppressed(&self, items: usize) {
+        self.suppressed.add(items as u64);
     }
 
     /// Senders of so many items begin, or end, to wait for room.

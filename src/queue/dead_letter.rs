@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::fs::{Aside, Fs};
 use super::log::{self, Draft, Writer};
 use crate::component::{BuildContext, Clock, ComponentId, Counter, LimitedLog, QueueSettings};
-use crate::pdata::{Batch, Signal};
+use crate::pdata::{Batch, BatchId, Signal};
 
 const SEGMENT_BYTES: u64 = 8 << 20;
 /// What it takes on the disk at most.
@@ -57,7 +57,7 @@ impl DeadLetter {
         let now = self.clock.now();
         let drafts: Vec<Draft> = batches
             .into_iter()
-            .map(|mut batch| Draft::new(&mut batch, now))
+            .map(|mut batch| Draft::new(&mut batch, now, BatchId(uuid::Uuid::new_v4().as_u128())))
             .collect();
         let mut place = self.writer.lock().await;
         let (fs, dir, writer) = (Arc::clone(&self.aside.0), self.dir.clone(), place.take());

@@ -18,7 +18,7 @@ use super::slots::Slots;
 use super::spill::Recovery;
 use super::ticket::{Kept, Piece};
 use crate::component::{DropReason, Refused};
-use crate::pdata::Batch;
+use crate::pdata::{Batch, Pieces};
 
 /// An acknowledgement is not held back longer than this: a far end with a long way to it may have much on its way.
 const LONGEST_HOLD: Duration = Duration::from_secs(1);
@@ -135,7 +135,12 @@ impl Shared {
         }
         let mut todo = vec![work];
         while let Some(mut pieces) = todo.pop() {
-            let batch = self.join(&pieces);
+            let mut batch = self.join(&pieces);
+            if let Some(ids) = Self::ids_of(&pieces) {
+                let mut origin = batch.origin().known_as(None);
+                origin.pieces = Some(ids);
+                batch = batch.with_origin(Arc::new(origin));
+            }
             self.counts.requests(1);
             let outcome = self.sender.send(&batch, expires_of(&pieces)).await;
             self.counts.requests(-1);
@@ -169,6 +174,13 @@ impl Shared {
         let values = |key: &String| (key.as_str().into(), first.metadata_values(key).to_vec());
         let metadata = self.partition_keys.iter().map(values).collect();
         super::joined::join(pieces.iter().map(|piece| piece.batch.clone()).collect(), &metadata)
+    }
+
+    /// For a next hop that knows the parts. Nothing where one of them has no id of its own.
+    fn ids_of(pieces: &[Piece]) -> Option<Arc<Pieces>> {
+        let id_and_bytes = |piece: &Piece| Some((piece.ticket.id_of_whole()?, piece.batch.wire_len()));
+        let pieces: Option<Vec<_>> = pieces.iter().map(id_and_bytes).collect();
+        Some(Arc::new(Pieces(pieces?)))
     }
 
     fn settle(&self, pieces: Vec<Piece>, outcome: &Outcome) {

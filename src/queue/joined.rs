@@ -77,7 +77,7 @@ pub fn join(batches: Vec<Batch>, metadata: &Headers) -> Batch {
         auth: auth.filter(|_| one_identity),
         cursor,
         permits,
-        taken_by: None,
+        ..Origin::default()
     };
     Batch::from_parts(signal, list.finish(), items, Arc::new(origin))
 }

@@ -19,6 +19,7 @@ pub mod log;
 #[cfg(test)]
 mod model_tests;
 mod recovering;
+mod repeats;
 mod sender;
 #[cfg(test)]
 pub mod sim_fs;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::log::Range;
 use super::spill::OpenFile;
 use crate::component::Refused;
-use crate::pdata::{Batch, Permit};
+use crate::pdata::{Batch, BatchId, Permit};
 
 /// What a waiting sender is told.
 pub type Answer = Result<(), Refused>;
@@ -40,6 +40,8 @@ pub struct Ticket {
     pub kept: Kept,
     /// No try after this.
     pub expires: Option<Instant>,
+    /// What the whole of it is known by.
+    id: Option<BatchId>,
 }
 
 /// Where else a request is.
@@ -54,6 +56,8 @@ pub enum Kept {
 
 struct State {
     open: usize,
+    /// It goes in parts.
+    in_parts: bool,
     worst: Option<Refused>,
     waiter: Option<oneshot::Sender<Answer>>,
 }
@@ -65,12 +69,14 @@ impl Ticket {
             cost,
             state: Mutex::new(State {
                 open: 1,
+                in_parts: false,
                 worst: None,
                 waiter,
             }),
             _permit: permit,
             kept: Kept::Here,
             expires: None,
+            id: None,
         }
     }
 
@@ -87,12 +93,13 @@ impl Ticket {
         cost: Cost,
         waiter: Option<oneshot::Sender<Answer>>,
         permit: Option<Permit>,
-        range: Range,
+        (range, id): (Range, BatchId),
         expires: Option<Instant>,
     ) -> Self {
         Self {
             kept: Kept::Log(range),
             expires,
+            id: Some(id),
             ..Self::new(cost, waiter, permit)
         }
     }
@@ -109,7 +116,15 @@ impl Ticket {
 
     /// Another piece was split off.
     pub fn split(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).open += 1;
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.open += 1;
+        state.in_parts = true;
+    }
+
+    /// What it is known by; `None` where it has no id, or goes in parts.
+    pub fn id_of_whole(&self) -> Option<BatchId> {
+        let in_parts = self.state.lock().unwrap_or_else(PoisonError::into_inner).in_parts;
+        self.id.filter(|_| !in_parts)
     }
 
     /// Whether somebody still waits for the answer.

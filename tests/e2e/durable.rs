@@ -96,6 +96,61 @@ fn a_process_that_is_killed_again_and_again_loses_nothing_that_it_acknowledged()
     );
 }
 
+#[test]
+fn between_two_agents_that_are_killed_nothing_is_lost_and_nothing_comes_twice() {
+    let live = FarEnd::start();
+    let (near, far) = (
+        Arc::new(tempfile::tempdir().unwrap()),
+        Arc::new(tempfile::tempdir().unwrap()),
+    );
+    let far_ports = free_ports(3);
+    let far_config = config(&far_ports, &far.path().join("queue"), live.address, "");
+    let start_far = || Agent::spawn_in(&far, &far_config, &[]).until_ready();
+    let next_hop = SocketAddr::from(([127, 0, 0, 1], far_ports[0]));
+    let mut acknowledged: BTreeSet<u64> = BTreeSet::new();
+    let mut first_id = 0;
+    let mut dice = u64::from(std::process::id());
+    let mut behind = start_far();
+    for round in 0..kills() {
+        let ports = free_ports(3);
+        let near_config = config(&ports, &near.path().join("queue"), next_hop, "");
+        let agent = Agent::spawn_in(&near, &near_config, &[]).until_ready();
+        let load = Load::start_at(first_id, (ports[0], ports[1]), &Kind::ALL, false, Duration::ZERO);
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        load.wait_for(100);
+        std::thread::sleep(Duration::from_millis((dice >> 33) % 500));
+        if round % 2 == 1 {
+            // The far one first, in the middle of what it is sent.
+            drop(behind);
+            behind = start_far();
+        }
+        drop(agent);
+        let ledger = load.stop();
+        acknowledged.extend(ledger.acknowledged.lock().unwrap().iter());
+        first_id = ledger.last_id();
+    }
+    let ports = free_ports(3);
+    let near_config = config(&ports, &near.path().join("queue"), next_hop, "");
+    let mut agent = Agent::spawn_in(&near, &near_config, &[]).until_ready();
+    until_empty(ports[2]);
+    until_empty(far_ports[2]);
+    // The far one was not killed while it delivered: what comes twice came from between the two.
+    let seen = live.seen();
+    let missing: Vec<&u64> = acknowledged.iter().filter(|id| !seen.contains_key(id)).collect();
+    assert_eq!(missing, [] as [&u64; 0], "of {} acknowledged", acknowledged.len());
+    let (_, page) = http(far_ports[2], "GET", "/metrics", "text/plain", b"").unwrap();
+    let twice = seen.values().filter(|times| **times > 1).count();
+    println!(
+        "{{\"kills\": {}, \"acknowledged\": {}, \"missing\": 0, \"delivered_twice\": {twice}, \"suppressed\": {}}}",
+        kills(),
+        acknowledged.len(),
+        sum_of(&page, "radiosonde_duplicates_suppressed_items")
+    );
+    assert_eq!(twice, 0);
+    agent.signal(Signal::SIGTERM);
+    assert_eq!(agent.exit_code(), Some(0), "{}", agent.said());
+}
+
 /// Waits until nothing waits in any queue.
 fn until_empty(metrics_port: u16) {
     for _ in 0..1500 {

@@ -3,6 +3,7 @@
 //! Bodies are lists of [`bytes::Bytes`] and leave without being joined. What a far end answers becomes a
 //! [`crate::component::Refused`] in [`status`]. Knows no queues and no retries: one call is one attempt.
 
+pub mod batch_id;
 pub mod chunks;
 pub mod dial;
 pub mod endpoint;

@@ -92,6 +92,10 @@ async fn take_over(queue: &Arc<LogQueue>, opened: Opened) -> Writer {
             "the queue holds what an earlier run did not deliver"
         );
     }
+    {
+        let mut repeats = queue.lock_repeats();
+        opened.ids.iter().for_each(|(id, at)| repeats.taken(*id, *at));
+    }
     *queue.reader.lock().await = Some(opened.reader);
     let items = usize::try_from(waiting.items).unwrap_or(usize::MAX);
     queue.counts.recovered(items);
@@ -196,6 +200,7 @@ impl Committer {
         let drafts: Vec<Draft> = pending.iter().map(|pending| pending.draft.clone()).collect();
         let sync = queue.settings.durability == Durability::Fsync;
         let work = Work {
+            queue: Arc::clone(queue),
             drafts,
             settled,
             sync,
@@ -239,8 +244,10 @@ impl Committer {
 
     async fn close(&mut self, queue: &LogQueue) {
         let Some(mut writer) = self.writer.take() else { return };
+        let taken = queue.taken_lately();
         let closing = queue.aside.run(move || {
-            let closed = writer.close();
+            let kept = writer.save_ids(writer.end().records, &taken);
+            let closed = writer.close().and(kept);
             let disk_bytes = writer.disk_bytes();
             // The lock goes with the writer: the next may open the log.
             drop(writer);
@@ -256,6 +263,7 @@ impl Committer {
 }
 
 struct Work {
+    queue: Arc<LogQueue>,
     drafts: Vec<Draft>,
     settled: Vec<Range>,
     sync: bool,
@@ -266,6 +274,8 @@ struct Work {
 impl Work {
     /// New data first: somebody waits for it.
     fn run(self, mut writer: Writer) -> Done {
+        // What this round writes is known when it has been published.
+        let covered = writer.end().records;
         let committed = match self.drafts.is_empty() {
             true => Ok(Vec::new()),
             false => writer.commit(&self.drafts, self.sync),
@@ -281,6 +291,9 @@ impl Work {
         }
         if self.sync_marks {
             note(writer.sync_marks());
+        }
+        if writer.has_passed() {
+            note(writer.save_ids(covered, &self.queue.taken_lately()));
         }
         note(writer.remove_passed().map(drop));
         Done {
@@ -318,6 +331,11 @@ fn publish(queue: &LogQueue, pending: Vec<Pending>, places: Vec<Place>) {
         queue
             .unstarted
             .fetch_add(items as i64, std::sync::atomic::Ordering::Relaxed);
+        if pending.draft.id_came_with_it() {
+            queue
+                .lock_repeats()
+                .taken(pending.draft.batch_id(), pending.draft.enqueued());
+        }
         let mut state = queue.lock();
         if let Some(waiter) = pending.waiter {
             state.waiters.insert(place.range.from.records, waiter);
@@ -329,6 +347,7 @@ fn publish(queue: &LogQueue, pending: Vec<Pending>, places: Vec<Place>) {
                 place,
                 batch: pending.batch,
                 enqueued: pending.draft.enqueued(),
+                id: pending.draft.batch_id(),
             });
         }
         answers.push(pending.written);
@@ -351,6 +370,9 @@ fn refuse_all(queue: &LogQueue, pending: Vec<Pending>, reason: &str) {
                 queue.counts.waiting(-(items as f64));
                 queue.counts.left_behind(-(items as f64));
             }
+        }
+        if pending.draft.id_came_with_it() {
+            queue.lock_repeats().refused(pending.draft.batch_id());
         }
         {
             let mut state = queue.lock();

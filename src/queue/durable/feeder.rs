@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::LogQueue;
 use crate::component::{DropReason, LimitedLog, UnixNanos};
-use crate::pdata::{Batch, Permit};
+use crate::pdata::{Batch, BatchId, Permit};
 use crate::queue::log::{self, Range, Read, Reader};
 use crate::queue::ticket::{Piece, Ticket};
 
@@ -31,6 +31,7 @@ struct Found {
     range: Range,
     batch: Batch,
     enqueued: UnixNanos,
+    id: BatchId,
     /// From a file: the memory is not accounted for yet.
     from_file: bool,
 }
@@ -140,6 +141,7 @@ impl LogQueue {
             range: recent.place.range,
             batch: recent.batch,
             enqueued: recent.enqueued,
+            id: recent.id,
             from_file: false,
         })
     }
@@ -178,7 +180,7 @@ impl LogQueue {
             false => None,
         };
         let expires = (!max_age.is_zero()).then(|| tokio::time::Instant::now() + max_age.saturating_sub(age));
-        let ticket = Ticket::of_log(self.cost_of(size), waiter, permit, found.range, expires);
+        let ticket = Ticket::of_log(self.cost_of(size), waiter, permit, (found.range, found.id), expires);
         Some(Piece {
             batch: found.batch,
             ticket: Arc::new(ticket),
@@ -281,6 +283,7 @@ fn next_of(read: std::io::Result<Read>) -> Vec<Next> {
             range: header.range(),
             batch,
             enqueued: header.enqueued,
+            id: header.batch_id,
             from_file: true,
         })],
         Ok(Read::Lost(ranges)) => ranges.into_iter().map(Next::Lost).collect(),

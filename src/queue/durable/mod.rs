@@ -12,7 +12,7 @@ mod settings;
 mod tests;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,11 +25,12 @@ use super::bounded::QUEUE_IS_FULL;
 use super::counts::Counts;
 use super::fs::{Aside, Fs};
 use super::log::{self, Draft, Range, Reader, Totals};
+use super::repeats::{Known, Repeats};
 use super::ticket::{Answer, Cost, Piece};
 use crate::component::{
     BuildContext, Clock, Counter, DropReason, Gauge, LimitedLog, Overflow, Refused, Sizer, StatusBoard,
 };
-use crate::pdata::{Batch, MemoryBudget, Permit};
+use crate::pdata::{Batch, BatchId, MemoryBudget, Permit};
 
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// Requests that were just written are kept in memory up to this, or a sixteenth of the memory budget.
@@ -40,6 +41,8 @@ pub struct LogQueue {
     settings: DurableSettings,
     counts: Arc<Counts>,
     memory: MemoryBudget,
+    ids: Ids,
+    repeats: Mutex<Repeats>,
     clock: Arc<dyn Clock>,
     aside: Aside,
     tick: Arc<committer::Tick>,
@@ -118,6 +121,7 @@ struct Recent {
     place: log::Place,
     batch: Batch,
     enqueued: crate::component::UnixNanos,
+    id: BatchId,
 }
 
 /// Where a request stands while its sender waits for the disk.
@@ -134,6 +138,41 @@ struct Stand {
 impl Books {
     fn lock(&self) -> MutexGuard<'_, Stand> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Numbers for requests that came without one: a random half, and one that counts, so that those of requests that follow
+/// each other do too.
+struct Ids {
+    run: u64,
+    next: AtomicU64,
+}
+
+impl Ids {
+    fn new() -> Self {
+        Self {
+            run: uuid::Uuid::new_v4().as_u128() as u64,
+            next: AtomicU64::new(0),
+        }
+    }
+
+    fn next(&self) -> BatchId {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        BatchId(u128::from(self.run) << 64 | u128::from(number))
+    }
+}
+
+/// A request with an id that is not in line yet: if its sender goes away it may come again.
+struct Begun<'a> {
+    queue: &'a LogQueue,
+    id: Option<BatchId>,
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.queue.lock_repeats().refused(id);
+        }
     }
 }
 
@@ -176,6 +215,8 @@ impl LogQueue {
             settings,
             counts,
             memory: context.memory.clone(),
+            ids: Ids::new(),
+            repeats: Mutex::new(Repeats::within(context.memory.limit())),
             clock: Arc::clone(&context.clock),
             aside: Aside(Arc::clone(&fs)),
             tick: context.commons.get(),
@@ -210,7 +251,8 @@ impl LogQueue {
     /// Writes a batch, or refuses it. `Ok` when it is as safe as the mode says; the answer of the far end is to be
     /// awaited where `wait_for_result` is set.
     pub async fn offer(&self, mut batch: Batch) -> Result<Option<oneshot::Receiver<Answer>>, Refused> {
-        let draft = Draft::new(&mut batch, self.clock.now());
+        let came_with = batch.origin().batch_id;
+        let draft = Draft::new(&mut batch, self.clock.now(), self.ids.next());
         let cost = self.cost_of(draft.range(Totals::default()).size());
         self.check_size(cost)?;
         let _permit = self.admit(&batch, cost.bytes)?;
@@ -226,7 +268,25 @@ impl LogQueue {
         // Until it is in line to be written a sender that goes away takes its data along.
         held.books.lock().failed = true;
         self.until_open().await?;
+        if let Some(id) = came_with {
+            match self.lock_repeats().begin(id) {
+                Known::Nothing => {}
+                Known::Taken => {
+                    self.counts.suppressed(items);
+                    return Ok(None);
+                }
+                Known::OnTheWay => {
+                    return Err(Refused::retryable("the same request is being taken").after(TRY_AGAIN));
+                }
+            }
+        }
+        let mut begun = Begun {
+            queue: self,
+            id: came_with,
+        };
         self.wait_for_room(cost).await?;
+        // Whoever writes it says what became of it.
+        begun.id = None;
         let (written, answer) = oneshot::channel();
         let (waiter, result) = match self.settings.wait_for_result {
             true => {
@@ -249,6 +309,15 @@ impl LogQueue {
             .unwrap_or_else(|_| Err(Refused::retryable("exporter is stopping")));
         held.answered = true;
         answer.map(|()| result)
+    }
+
+    /// Requests that came with an id, and when.
+    fn taken_lately(&self) -> Vec<log::Taken> {
+        self.lock_repeats().list(self.clock.now())
+    }
+
+    fn lock_repeats(&self) -> MutexGuard<'_, Repeats> {
+        self.repeats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn cost_of(&self, size: Totals) -> Cost {

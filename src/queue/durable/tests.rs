@@ -1,16 +1,17 @@
 //! The durable queue as the pipeline and the far end see it, on a disk that loses what was not synced.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use crate::component::{
-    BuildContext, ComponentKind, Deadline, Delivery, Durability, Overflow, QueueBatch, QueueSettings, Refused,
-    RetrySettings, Running, Sizer, Stage,
+    BoxFuture, BuildContext, ComponentKind, Deadline, Delivery, Durability, Overflow, QueueBatch, QueueSettings,
+    Refused, RetrySettings, Running, Sizer, Stage,
 };
-use crate::pdata::Signal;
+use crate::pdata::{Batch, BatchId, DoorLimits, Origin, Pieces, Signal};
 use crate::queue::deliver_with;
 use crate::queue::sim_fs::{Fault, SimFs};
 use crate::queue::testing::{Act, FarEnd, Step, down, metric, run_paused, spans, step};
@@ -123,6 +124,130 @@ async fn a_stop_leaves_the_rest_in_the_log_and_nothing_is_delivered_twice() {
         last.stop().await;
         assert_eq!(third.all_ids(), [] as [u64; 0]);
     }
+}
+
+fn known_as(id: u128, span: u64) -> Batch {
+    let origin = Origin {
+        batch_id: Some(BatchId(id)),
+        ..Origin::default()
+    };
+    spans([span]).with_origin(Arc::new(origin))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_comes_again_under_its_id_is_not_taken_twice_over_power_cuts_and_stops() {
+    let fs = SimFs::default();
+    let first = start(&fs, &delivery(), &FarEnd::new(down()));
+    for _ in 0..3 {
+        first.stage.consume(known_as(7, 1)).await.unwrap();
+        assert_books_close(&first.context);
+    }
+    first.stage.consume(known_as(8, 2)).await.unwrap();
+    assert_eq!(first.metric("radiosonde_duplicates_suppressed_items"), 2.0);
+    fs.crash(1);
+    // Known from the log itself.
+    let far_end = FarEnd::new(Act::Take);
+    let second = start(&fs, &delivery(), &far_end);
+    second.stage.consume(known_as(7, 1)).await.unwrap();
+    some_time().await;
+    second.stage.consume(known_as(8, 2)).await.unwrap();
+    some_time().await;
+    second.stop().await;
+    assert_eq!(far_end.all_ids(), [1, 2]);
+    // Known from what the stop wrote down: the segments are gone.
+    let third = start(&fs, &delivery(), &far_end);
+    third.stage.consume(known_as(7, 1)).await.unwrap();
+    third.stage.consume(known_as(9, 3)).await.unwrap();
+    some_time().await;
+    third.stop().await;
+    assert_eq!(far_end.all_ids(), [1, 2, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_was_refused_may_come_again_under_its_id() {
+    let fs = SimFs::default();
+    let queue = start(
+        &fs,
+        &with(|queue| queue.max_bytes = Some(1 << 20)),
+        &FarEnd::new(down()),
+    );
+    queue.stage.consume(known_as(1, 1)).await.unwrap();
+    fs.fails_from(0, Fault::Full);
+    queue.stage.consume(known_as(2, 2)).await.unwrap_err();
+    fs.heal();
+    queue.stage.consume(known_as(2, 2)).await.unwrap();
+    assert_eq!(queue.metric("radiosonde_duplicates_suppressed_items"), 0.0);
+    assert_eq!(
+        queue.metric("radiosonde_queue_items") + queue.metric("radiosonde_in_flight_items"),
+        2.0
+    );
+    queue.stop().await;
+}
+
+/// The receiver of a next hop of ours, whose answers are lost where it is told so.
+struct Hop {
+    behind: Mutex<Arc<dyn Stage>>,
+    loses_answers: AtomicBool,
+}
+
+impl Stage for Hop {
+    fn consume(&self, batch: Batch) -> BoxFuture<'_, Result<(), Refused>> {
+        let pieces = batch.origin().pieces.clone().expect("a durable queue tells the parts");
+        let header = pieces.to_header().expect("a few parts");
+        let pieces = Pieces::of_header(&header).expect("its own form");
+        let joined = batch.clone().into_parts().concat();
+        let whole = Batch::from_wire(batch.signal(), joined.into(), batch.items() as u32, Origin::internal());
+        let parts = whole.in_pieces(&pieces, &DoorLimits::default()).expect("they add up");
+        let behind = Arc::clone(&self.behind.lock().unwrap());
+        Box::pin(async move {
+            for part in parts {
+                behind.consume(part).await?;
+            }
+            match self.loses_answers.load(Ordering::Relaxed) {
+                true => Err(Refused::retryable("nobody heard the answer")),
+                false => Ok(()),
+            }
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn between_two_agents_nothing_is_delivered_twice_whoever_ends_and_whatever_answer_is_lost() {
+    let (here, there) = (SimFs::default(), SimFs::default());
+    let far_end = FarEnd::new(Act::Take);
+    let delivery = with(|queue| queue.batch = Some(QueueBatch::default()));
+    let mut behind = start(&there, &delivery, &far_end);
+    let hop = Arc::new(Hop {
+        behind: Mutex::new(Arc::clone(&behind.stage)),
+        loses_answers: AtomicBool::new(true),
+    });
+    for round in 0..4u64 {
+        let (context, fs) = (context(), Arc::new(here.process()));
+        let (stage, _running) = deliver_with(&context, Signal::Traces, &delivery, hop.clone(), fs);
+        for id in round * 10 + 1..round * 10 + 11 {
+            stage.consume(spans([id])).await.unwrap();
+        }
+        some_time().await;
+        match round {
+            0 | 2 => here.crash(round),
+            _ => {
+                there.crash(round);
+                here.crash(round);
+                behind = start(&there, &delivery, &far_end);
+                *hop.behind.lock().unwrap() = Arc::clone(&behind.stage);
+            }
+        }
+    }
+    hop.loses_answers.store(false, Ordering::Relaxed);
+    let (context, fs) = (context(), Arc::new(here.process()));
+    let (_stage, running) = deliver_with(&context, Signal::Traces, &delivery, hop.clone(), fs);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    running.stop(Deadline::after(Duration::from_secs(25))).await;
+    behind.stop().await;
+    let mut delivered = far_end.all_ids();
+    delivered.sort_unstable();
+    assert!(behind.metric("radiosonde_duplicates_suppressed_items") > 0.0);
+    assert_eq!(delivered, (1..41).collect::<Vec<_>>());
 }
 
 #[tokio::test(start_paused = true)]

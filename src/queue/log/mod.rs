@@ -7,6 +7,7 @@
 
 mod cursor;
 mod files;
+mod ids;
 mod inspect;
 mod reader;
 pub mod record;
@@ -21,6 +22,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+pub use ids::Taken;
 pub use inspect::{Report, find_logs, look, repair};
 pub use reader::{Read, Reader};
 pub use record::{Draft, Header, Range, Totals};
@@ -32,6 +34,7 @@ use self::record::{HEAD_LEN, Head};
 use self::segments::{Segment, Segments};
 use self::settled::Settled;
 use super::fs::Fs;
+use super::repeats::KEPT;
 
 /// Size of a segment unless it is configured smaller.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
@@ -49,6 +52,8 @@ pub struct Opened {
     pub waiting: Totals,
     /// Files that could not be used and were put aside.
     pub put_aside: Vec<String>,
+    /// Requests that came with an id and were taken lately, oldest first.
+    pub ids: Vec<Taken>,
 }
 
 /// Why a log is not open.
@@ -151,6 +156,7 @@ fn recover(
         end = behind;
     }
     let waiting = saved.settled.open_until(end);
+    let ids = ids::load(fs.as_ref(), dir, list.make_contiguous(), KEPT.as_nanos() as u64);
     let segments = Arc::new(Segments::new(dir.to_owned(), list));
     let settled = Arc::new(Mutex::new(saved.settled));
     let reader = Reader::new(
@@ -173,6 +179,7 @@ fn recover(
         reader,
         waiting,
         put_aside,
+        ids,
     })
 }
 

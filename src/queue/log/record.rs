@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::component::UnixNanos;
-use crate::pdata::{Auth, Batch, Origin, Parts, Signal};
+use crate::pdata::{Auth, Batch, BatchId, Origin, Parts, Signal};
 
 const SEGMENT_MAGIC: &[u8; 8] = b"RADIOWAL";
 /// The layout described here.
@@ -23,6 +23,8 @@ pub const MAGIC: &[u8; 4] = b"RWAL";
 /// Bytes of a record before its origin.
 pub const HEADER_LEN: usize = 88;
 const DATA: u8 = 1;
+/// On the byte of the signal: the id came with the request, which its sender may bring again.
+const ID_CAME_WITH_IT: u8 = 0x80;
 
 /// So much lies before a place in the log: records, their items, their bytes (header included). Sequence numbers are
 /// `records`. Since every record says where it stands, a gap says exactly what is missing in it.
@@ -141,7 +143,9 @@ pub struct Header {
     /// When the queue took it.
     pub enqueued: UnixNanos,
     /// The same at every attempt, over restarts.
-    pub batch_id: u128,
+    pub batch_id: BatchId,
+    /// The sender chose it, and may bring the same request again.
+    pub id_came_with_it: bool,
     /// How many records of its group stand before it: a group is on the disk or was acknowledged to nobody.
     pub index: u16,
     body_checksum: u32,
@@ -171,14 +175,15 @@ impl Header {
     fn put(&self, nonce: u64, into: &mut Vec<u8>) {
         let start = into.len();
         into.extend_from_slice(MAGIC);
-        into.extend_from_slice(&[DATA, self.signal as u8]);
+        let came = if self.id_came_with_it { ID_CAME_WITH_IT } else { 0 };
+        into.extend_from_slice(&[DATA, self.signal as u8 | came]);
         into.extend_from_slice(&self.index.to_le_bytes());
         into.extend_from_slice(&self.items.to_le_bytes());
         into.extend_from_slice(&self.origin_len.to_le_bytes());
         into.extend_from_slice(&self.payload_len.to_le_bytes());
         self.before.put(into);
         into.extend_from_slice(&self.enqueued.0.to_le_bytes());
-        into.extend_from_slice(&self.batch_id.to_le_bytes());
+        into.extend_from_slice(&self.batch_id.0.to_le_bytes());
         into.extend_from_slice(&nonce.to_le_bytes());
         into.extend_from_slice(&self.body_checksum.to_le_bytes());
         let checksum = crc32c::crc32c(&into[start..]);
@@ -196,13 +201,16 @@ impl Header {
             return None;
         }
         Some(Self {
-            signal: *Signal::ALL.iter().find(|signal| **signal as u8 == bytes[5])?,
+            signal: *Signal::ALL
+                .iter()
+                .find(|signal| **signal as u8 == bytes[5] & !ID_CAME_WITH_IT)?,
             items: u32_at(bytes, 8)?,
             origin_len: u32_at(bytes, 12)?,
             payload_len: u64_at(bytes, 16)?,
             before: Totals::get(bytes, 24)?,
             enqueued: UnixNanos(u64_at(bytes, 48)?),
-            batch_id: u128::from_le_bytes(bytes[56..72].try_into().ok()?),
+            batch_id: BatchId(u128::from_le_bytes(bytes[56..72].try_into().ok()?)),
+            id_came_with_it: bytes[5] & ID_CAME_WITH_IT != 0,
             index: u16::from_le_bytes(bytes[6..8].try_into().ok()?),
             body_checksum: u32_at(bytes, 80)?,
         })
@@ -248,13 +256,15 @@ pub struct Draft {
     payload_len: u64,
     checksum: u32,
     enqueued: UnixNanos,
-    batch_id: u128,
+    batch_id: BatchId,
+    id_came_with_it: bool,
 }
 
 impl Draft {
-    /// Reads the payload once, for its checksum.
-    pub fn new(batch: &mut Batch, enqueued: UnixNanos) -> Self {
+    /// Reads the payload once, for its checksum. A batch without an id of its own is known by `id`.
+    pub fn new(batch: &mut Batch, enqueued: UnixNanos, id: BatchId) -> Self {
         let origin = batch.origin();
+        let own_id = origin.batch_id;
         let stored = StoredOrigin {
             metadata: origin.metadata.clone(),
             auth: origin.auth.as_ref().map(|auth| auth.attributes.clone()),
@@ -274,7 +284,8 @@ impl Draft {
             parts,
             checksum,
             enqueued,
-            batch_id: uuid::Uuid::new_v4().as_u128(),
+            batch_id: own_id.unwrap_or(id),
+            id_came_with_it: own_id.is_some(),
         }
     }
 
@@ -291,6 +302,16 @@ impl Draft {
     /// When the queue took it.
     pub fn enqueued(&self) -> UnixNanos {
         self.enqueued
+    }
+
+    /// What it is known by.
+    pub fn batch_id(&self) -> BatchId {
+        self.batch_id
+    }
+
+    /// The sender chose that, and may bring the same request again.
+    pub fn id_came_with_it(&self) -> bool {
+        self.id_came_with_it
     }
 
     /// Where it stands if `before` lies before it.
@@ -311,6 +332,7 @@ impl Draft {
             before,
             enqueued: self.enqueued,
             batch_id: self.batch_id,
+            id_came_with_it: self.id_came_with_it,
             index,
             body_checksum: self.checksum,
         };

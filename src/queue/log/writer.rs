@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::cursor::Cursor;
 use super::files::{is_out_of_space, quarantine, retry, segment_name, write_all_at};
+use super::ids::{self, Taken};
 use super::record::{self, Draft, HEAD_LEN, Range, Totals};
 use super::segments::{Segment, Segments};
 use super::settled::Settled;
@@ -78,6 +79,8 @@ pub struct Writer {
     published: usize,
     /// Settled since the last mark.
     unmarked: Vec<Range>,
+    /// There may be a file of them.
+    has_ids: bool,
     pub tally: Tally,
     /// Held for as long as the log is written.
     _lock: Box<dyn FsLock>,
@@ -110,6 +113,7 @@ impl Writer {
             unsynced: Vec::new(),
             published: 0,
             unmarked: Vec::new(),
+            has_ids: true,
             tally: Tally::default(),
             _lock: start.lock,
         }
@@ -418,6 +422,26 @@ impl Writer {
             self.cursor.sync()?;
         }
         Ok(())
+    }
+
+    /// Whether there is a segment of which everything is settled.
+    pub fn has_passed(&self) -> bool {
+        let base = self.settled.lock().unwrap_or_else(PoisonError::into_inner).base();
+        let first = self.segments.lock().front().cloned();
+        first.is_some_and(|segment| segment.sealed && segment.end.is_some_and(|end| end.records <= base.records))
+    }
+
+    /// Writes down which requests were taken lately: `ids` are those of all records before `covered`. Before a segment
+    /// that tells of them is removed.
+    ///
+    /// # Errors
+    /// They could not be written; if their senders bring those requests again they will be taken twice.
+    pub fn save_ids(&mut self, covered: u64, ids: &[Taken]) -> io::Result<()> {
+        if ids.is_empty() && !self.has_ids {
+            return Ok(());
+        }
+        self.has_ids = true;
+        ids::save(self.fs.as_ref(), &self.segments.dir, covered, ids)
     }
 
     /// Removes the segments of which everything is settled. How many went.

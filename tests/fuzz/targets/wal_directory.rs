@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use radiosonde::component::UnixNanos;
-use radiosonde::pdata::{Batch, Origin, Signal};
+use radiosonde::pdata::{Batch, BatchId, Origin, Signal};
 use radiosonde::queue::fs::RealFs;
 use radiosonde::queue::log::record::HEADER_LEN;
 use radiosonde::queue::log::{Draft, Opened, Range, Read, open};
@@ -41,7 +41,7 @@ pub fn run(data: &[u8]) {
     log.writer.settle(&found.ranges);
     let mut batch = Batch::from_wire(Signal::Traces, vec![0x0a, 0].into(), 1, Origin::internal());
     log.writer
-        .commit(&[Draft::new(&mut batch, UnixNanos(1))], true)
+        .commit(&[Draft::new(&mut batch, UnixNanos(1), BatchId(1))], true)
         .expect("room on the disk");
     assert_eq!(drain(&mut log).records, 1, "it goes on");
     log.writer.close().expect("a disk that works");

@@ -10,6 +10,7 @@ use tonic::Code;
 use super::super::answer::Rejections;
 use super::config::Config;
 use crate::component::{BoxFuture, BuildContext, NamedAuth, Outgoing, Refused, Stage};
+use crate::net::client::batch_id::batch_id_header;
 use crate::net::client::chunks::gather;
 use crate::net::client::dial::{Dialer, Target};
 use crate::net::client::grpc::{Channel, ChannelSettings};
@@ -18,7 +19,7 @@ use crate::net::client::proxy::ProxyRules;
 use crate::net::client::status::{GrpcStatus, PartialSuccess};
 use crate::net::codec::compress::Compressor;
 use crate::net::tls::client::TlsSource;
-use crate::pdata::{Batch, Parts, Signal};
+use crate::pdata::{Batch, Parts, Pieces, Signal};
 
 /// An open channel and everything that is the same for all calls.
 pub struct FarEnd {
@@ -77,10 +78,10 @@ impl FarEnd {
     async fn send(&self, batch: Batch) -> Result<(), Refused> {
         let signal = batch.signal();
         // Holds the memory permits until the data has left.
-        let _origin = Arc::clone(batch.origin());
+        let origin = Arc::clone(batch.origin());
         let chunks = self.message(batch.into_parts()).await;
         let answer = match chunks {
-            Ok(chunks) => self.call(path(signal), &chunks).await?,
+            Ok(chunks) => self.call(path(signal), &chunks, origin.pieces.as_deref()).await?,
             Err(status) => Err(status),
         };
         match answer {
@@ -100,11 +101,21 @@ impl FarEnd {
     }
 
     /// One call, proven where that is configured.
-    async fn call(&self, path: PathAndQuery, chunks: &[Bytes]) -> Result<Result<Bytes, GrpcStatus>, Refused> {
-        let Some(auth) = &self.auth else {
+    async fn call(
+        &self,
+        path: PathAndQuery,
+        chunks: &[Bytes],
+        pieces: Option<&Pieces>,
+    ) -> Result<Result<Bytes, GrpcStatus>, Refused> {
+        let batch_id = pieces.and_then(batch_id_header);
+        if self.auth.is_none() && batch_id.is_none() {
             return Ok(self.channel.unary(path, &self.headers, chunks).await);
-        };
+        }
         let mut headers = self.headers.clone();
+        headers.extend(batch_id);
+        let Some(auth) = &self.auth else {
+            return Ok(self.channel.unary(path, &headers, chunks).await);
+        };
         let uri = self.channel.uri(path.clone());
         let uri = uri.map_err(|status| status.into_refused(&self.endpoint))?;
         let request = Outgoing {

@@ -11,6 +11,7 @@ use super::super::answer::Rejections;
 use super::config::{Address, Config, Encoding, ProxySource};
 use super::split::{Failed, Splitter};
 use crate::component::{BoxFuture, BuildContext, Clock, NamedAuth, Outgoing, Refused, Stage};
+use crate::net::client::batch_id::batch_id_header;
 use crate::net::client::chunks::gather;
 use crate::net::client::dial::Dialer;
 use crate::net::client::http::{Answer, HttpClient, HttpSettings};
@@ -113,9 +114,12 @@ impl FarEnd {
             return Err(before(refused));
         };
         // Holds the memory permits until the data has left.
-        let _origin = Arc::clone(batch.origin());
+        let origin = Arc::clone(batch.origin());
         let (chunks, _permit) = self.body(batch).await.map_err(before)?;
         let mut headers = headers.clone();
+        if self.encoding == Encoding::Protobuf {
+            headers.extend(origin.pieces.as_deref().and_then(batch_id_header));
+        }
         if let Some(auth) = &self.auth {
             let request = Outgoing {
                 method: &http::Method::POST,

@@ -15,7 +15,9 @@ use crate::component::{BuildContext, ComponentId, Outlet, Outlets, ReceiverCount
 use crate::net::codec::{Encoding, InflateError, inflate};
 use crate::net::server::Identity;
 use crate::net::status::Status;
-use crate::pdata::{Admitted, Batch, Check, DoorError, DoorLimits, Headers, Origin, Permit, Signal, Utf8};
+use crate::pdata::{
+    Admitted, BATCH_ID_HEADER, Batch, Check, DoorError, DoorLimits, Headers, Origin, Permit, Pieces, Signal, Utf8,
+};
 
 /// Compressed bodies up to this size are first tried in the connection's task ...
 const INLINE_COMPRESSED: usize = 64 << 10;
@@ -49,8 +51,9 @@ pub(super) struct Offer<'a> {
     pub(super) cap: usize,
     pub(super) client: SocketAddr,
     pub(super) identity: Identity,
-    /// Only with `include_metadata`.
-    pub(super) metadata: Option<&'a HeaderMap>,
+    pub(super) headers: &'a HeaderMap,
+    /// Whether the pipeline sees them.
+    pub(super) include_metadata: bool,
 }
 
 /// What became of a request that was not refused as a whole.
@@ -114,8 +117,12 @@ impl Door {
         let Offer { port, signal, form, .. } = offer;
         let client = offer.client;
         let Identity { auth, carrier } = offer.identity;
-        let metadata = offer.metadata.map(|headers| headers_of(headers, carrier.as_ref()));
-        let metadata = metadata.unwrap_or_default();
+        let metadata = match offer.include_metadata {
+            true => headers_of(offer.headers, carrier.as_ref()),
+            false => Headers::default(),
+        };
+        let pieces = offer.headers.get(BATCH_ID_HEADER).filter(|_| form == Form::Protobuf);
+        let pieces = pieces.and_then(|value| Pieces::of_header(value.to_str().ok()?));
         let reader = Reader {
             signal,
             form,
@@ -135,7 +142,7 @@ impl Door {
             permits: smallvec![Arc::new(permit)],
             ..Origin::default()
         }));
-        self.hand_over(outlet, port, admitted).await
+        self.hand_over(outlet, port, admitted, pieces).await
     }
 
     fn counts(&self, port: Port) -> &ReceiverCounts {
@@ -161,7 +168,13 @@ impl Door {
         }
     }
 
-    async fn hand_over(&self, outlet: &Outlet, port: Port, admitted: Admitted) -> Result<Taken, Status> {
+    async fn hand_over(
+        &self,
+        outlet: &Outlet,
+        port: Port,
+        admitted: Admitted,
+        pieces: Option<Pieces>,
+    ) -> Result<Taken, Status> {
         let counts = self.counts(port);
         let signal = admitted.batch.signal();
         let items = admitted.batch.items();
@@ -176,7 +189,13 @@ impl Door {
         if items == 0 {
             return Ok(taken);
         }
-        match counts.offer(signal, items, outlet.consume(admitted.batch)).await {
+        // A request of another agent of ours: what of it is here already, its queues know.
+        let pieces = pieces.and_then(|pieces| admitted.batch.in_pieces(&pieces, &self.limits));
+        let offered = match pieces {
+            Some(pieces) => worst_of(counts.offer_all(outlet, pieces).await),
+            None => counts.offer(signal, items, outlet.consume(admitted.batch)).await,
+        };
+        match offered {
             Ok(()) => Ok(taken),
             Err(refused) => {
                 tracing::debug!(receiver = %self.id, items, error = %refused, "data refused");
@@ -184,6 +203,12 @@ impl Door {
             }
         }
     }
+}
+
+/// All of it was taken, or the worst answer.
+fn worst_of(answers: Vec<Result<(), Refused>>) -> Result<(), Refused> {
+    let refused = answers.into_iter().filter_map(Result::err);
+    refused.reduce(Refused::worse).map_or(Ok(()), Err)
 }
 
 /// All header values that are text, names in lower case; without the one that carried the client's credentials.

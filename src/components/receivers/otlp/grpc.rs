@@ -93,7 +93,8 @@ async fn try_export(
         cap: rules.limits.cap,
         client: from.peer.address,
         identity: from.identity,
-        metadata: rules.include_metadata.then_some(&head.headers),
+        headers: &head.headers,
+        include_metadata: rules.include_metadata,
     };
     let taken = door.offer(outlet, offer).await?;
     Ok(grpc::ok(&answer::protobuf(signal, &taken)))

@@ -164,7 +164,8 @@ async fn export(
         cap: rules.limits.cap,
         client: peer.address,
         identity,
-        metadata: rules.group.include_metadata.then_some(&head.headers),
+        headers: &head.headers,
+        include_metadata: rules.group.include_metadata,
     };
     let taken = match door.offer(outlet, offer).await {
         Err(status) if content_type == ContentType::Text && status.code == Code::InvalidArgument => {

@@ -9,6 +9,7 @@ use super::fetch::Fetched;
 use super::seen::{Emitted, span_key};
 use super::state::{Known, REVISION_UNKNOWN};
 use crate::aws::xray::translate::{Options, Reader, Spans};
+use crate::pdata::BatchId;
 
 /// Marks a span of a segment without end.
 const OPEN: &str = "aws.xray.inprogress";
@@ -29,6 +30,8 @@ pub struct Fresh {
     pub resource_spans: Vec<ResourceSpans>,
     pub spans: usize,
     pub bytes: usize,
+    /// What these spans are known by: the same whenever the same spans of the trace are handed on.
+    pub id: BatchId,
     /// To be remembered once the spans have been taken.
     pub emitted: Emitted,
     /// Spans in progress that are held back.
@@ -89,6 +92,7 @@ impl Emitter {
             fresh.late += usize::from(entry.taken && is_known && !fresh.whole_again);
         }
         fresh.emitted = Emitted::of(&all);
+        fresh.id = id_of(&fetched.id, &found);
         self.take(&found, fetched.limit_exceeded, &mut fresh);
         fresh
     }
@@ -160,6 +164,18 @@ struct Entry {
     open: bool,
     emitted: bool,
     taken: bool,
+}
+
+fn id_of(trace: &str, found: &[Entry]) -> BatchId {
+    let mut keys: Vec<u64> = found
+        .iter()
+        .filter(|entry| entry.taken)
+        .map(|entry| entry.key)
+        .collect();
+    keys.sort_unstable();
+    let keys = keys.iter().flat_map(|key| key.to_le_bytes());
+    let bytes: Vec<u8> = trace.bytes().chain(keys).collect();
+    BatchId(xxhash_rust::xxh3::xxh3_128(&bytes))
 }
 
 /// What makes a span another one where changes count.

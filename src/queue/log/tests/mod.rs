@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::record::{Draft, Range};
 use super::{Opened, Read, open};
 use crate::component::UnixNanos;
-use crate::pdata::{Auth, Batch, Origin, Signal};
+use crate::pdata::{Auth, Batch, BatchId, Origin, Signal};
 use crate::queue::sim_fs::{Dice, SimFs};
 
 /// Small, so that segments come and go.
@@ -29,7 +29,7 @@ fn draft(id: u64, items: u32) -> Draft {
     let copies = 1 + (id % 23) as usize;
     let payload = id.to_le_bytes().repeat(copies);
     let mut batch = Batch::from_wire(Signal::Traces, payload.into(), items, Origin::internal());
-    Draft::new(&mut batch, UnixNanos(id))
+    Draft::new(&mut batch, UnixNanos(id), BatchId(u128::from(id)))
 }
 
 /// The id of a record, after a look at all of it.
@@ -112,7 +112,7 @@ fn the_identity_of_a_client_is_there_after_a_start() {
         ..Origin::default()
     };
     let mut batch = Batch::from_wire(Signal::Traces, vec![1; 8].into(), 1, Arc::new(origin));
-    let record = Draft::new(&mut batch, UnixNanos(1));
+    let record = Draft::new(&mut batch, UnixNanos(1), BatchId(1));
     log.writer.commit(&[record], true).unwrap();
     drop(log);
     let mut log = reopen(&fs);

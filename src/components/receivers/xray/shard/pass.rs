@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 
 use super::super::emit::{Wanted, short_revision};
 use super::super::fetch::{self, Answer, Fetched};
@@ -16,7 +15,7 @@ use super::super::steps::Step;
 use super::super::windows::Window;
 use super::{Shard, Stop};
 use crate::aws::Failure;
-use crate::pdata::Decoded;
+use crate::pdata::{BatchId, Decoded};
 
 /// Spans of one batch, and bytes.
 pub(super) const BATCH_SPANS: usize = 2_000;
@@ -34,7 +33,8 @@ struct Pass {
     commit: Commit,
     pending: Vec<(u64, Known)>,
     pending_due: BTreeMap<String, Option<Due>>,
-    resource_spans: Vec<ResourceSpans>,
+    /// By trace, each with what its spans are known by.
+    fresh: Vec<(BatchId, Decoded)>,
     spans: usize,
     bytes: usize,
 }
@@ -212,7 +212,12 @@ impl Shard {
             }
             pass.spans += fresh.spans;
             pass.bytes += fresh.bytes;
-            pass.resource_spans.extend(fresh.resource_spans);
+            if fresh.spans > 0 {
+                let request = ExportTraceServiceRequest {
+                    resource_spans: fresh.resource_spans,
+                };
+                pass.fresh.push((fresh.id, Decoded::Traces(request)));
+            }
             if pass.spans >= BATCH_SPANS || pass.bytes >= BATCH_BYTES {
                 self.flush(pass).await?;
             }
@@ -225,17 +230,15 @@ impl Shard {
     async fn flush(&mut self, pass: &mut Pass) -> Result<(), Stop> {
         let has_spans = pass.spans > 0;
         if has_spans {
-            let request = ExportTraceServiceRequest {
-                resource_spans: std::mem::take(&mut pass.resource_spans),
-            };
+            let fresh = std::mem::take(&mut pass.fresh);
             if let Some(outlet) = self.shared.outlets.traces.clone() {
-                self.hand_on(&outlet, Decoded::Traces(request)).await?;
+                self.hand_on_all(&outlet, fresh).await?;
                 self.shared.steps.over(Step::Taken).await;
             }
         }
         pass.spans = 0;
         pass.bytes = 0;
-        pass.resource_spans.clear();
+        pass.fresh.clear();
         pass.commit.traces.append(&mut pass.pending);
         pass.commit.due.append(&mut pass.pending_due);
         if has_spans {
