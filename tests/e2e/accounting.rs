@@ -47,7 +47,11 @@ fn sides(page: &Page, kind: Kind, exporter: &str) -> (i64, i64, String) {
             "recovered",
             exporters("radiosonde_recovered_items") + processors("radiosonde_recovered_items"),
         ),
-        ("ahead", exporters("radiosonde_taken_though_refused_items")),
+        (
+            "ahead",
+            exporters("radiosonde_taken_though_refused_items")
+                + page.sum("radiosonde_taken_though_refused_items", &["receiver=", data_type]),
+        ),
     ];
     let went = [
         ("discarded", page.sum("radiosonde_discarded_items", &[signal])),
@@ -60,6 +64,7 @@ fn sides(page: &Page, kind: Kind, exporter: &str) -> (i64, i64, String) {
         ("dropped before", dropped_by_others),
         ("queued", exporters("radiosonde_queue_items")),
         ("in flight", exporters("radiosonde_in_flight_items")),
+        ("suppressed", exporters("radiosonde_duplicates_suppressed_items")),
         ("sent", page.sum(&format!("otelcol_exporter_sent_{items}"), &[this])),
         ("dropped", page.sum("otelcol_dropped_items", &[signal, is_this])),
         (

@@ -268,6 +268,7 @@ fn close_books(page: &str) -> Result<()> {
         "radiosonde_queue_items",
         "radiosonde_in_flight_items",
         "radiosonde_waiting_items",
+        "radiosonde_duplicates_suppressed_items",
     ]);
     ensure!(
         came == is_somewhere,
