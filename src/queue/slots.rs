@@ -205,14 +205,13 @@ mod tests {
         assert!(!slots.has_room(1), "a large one goes, but alone");
         slots.give_back(first, false);
         let two = [slots.take(50).await.unwrap(), slots.take(50).await.unwrap()];
-        let waiting = Arc::clone(&slots);
-        let third = tokio::spawn(async move { waiting.take(1).await.is_some() });
-        tokio::task::yield_now().await;
-        assert!(!third.is_finished());
-        for slot in two {
-            slots.give_back(slot, false);
-        }
-        assert!(third.await.unwrap());
+        let give_back = async {
+            tokio::task::yield_now().await;
+            assert!(!slots.has_room(1));
+            two.into_iter().for_each(|slot| slots.give_back(slot, false));
+        };
+        let (third, ()) = tokio::join!(slots.take(1), give_back);
+        assert!(third.is_some());
     }
 
     #[tokio::test]

@@ -26,6 +26,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 const LAYOUT: &str = "mlflow-dynamodbstore";
 
 /// One checked element of `archives`.
+#[allow(clippy::large_enum_variant)] // A handful for each configuration.
 #[derive(Clone, Debug)]
 pub enum ArchivePlan {
     Objects {
