@@ -42,10 +42,13 @@ function memory(memory) {
 /** @param {any} answer */
 function whole(answer) {
   const byId = new Map((answer.components ?? []).map((/** @type {any} */ one) => [`${one.kind} ${one.id}`, one]));
-  const of = (/** @type {string} */ kind, /** @type {string} */ id) =>
-    byId.get(`${kind} ${id}`) ?? { kind, id, state: 'unknown' };
-  return (answer.pipelines ?? []).map((/** @type {any} */ pipeline) =>
-    panel(
+  return (answer.pipelines ?? []).map((/** @type {any} */ pipeline) => {
+    // What passes in this pipeline, where a component stands in several.
+    const of = (/** @type {string} */ kind, /** @type {string} */ id) => {
+      const one = byId.get(`${kind} ${id}`) ?? { kind, id, state: 'unknown' };
+      return { ...one, ...one.per_signal?.[pipeline.signal] };
+    };
+    return panel(
       html`${pipeline.id}${pipeline.id === pipeline.signal ? null : html` <span class="faint">${pipeline.signal}</span>`}`,
       html`<div class="flow">
         ${[
@@ -69,8 +72,8 @@ function whole(answer) {
               }`,
           )}
       </div>`,
-    ),
-  );
+    );
+  });
 }
 
 /** @param {any} one */

@@ -329,7 +329,11 @@ export function drawMinimap(canvas, { buckets, start, length, from, to }) {
   const [width, height] = [canvas.clientWidth, canvas.clientHeight];
   const most = Math.max(1, ...buckets.map((bucket) => bucket.spans));
   const x = (/** @type {number} */ moment) => (moment / length) * width;
+  let failing = 0;
   for (const bucket of buckets) {
+    // Where an error begins: those that go on are not marked again.
+    const isNew = bucket.errors > failing;
+    failing = bucket.errors;
     if (!bucket.spans) continue;
     const left = Math.round(x(relative(bucket.from, start)));
     const size = Math.max(1, Math.round(x(relative(bucket.to, start))) - left);
@@ -337,10 +341,10 @@ export function drawMinimap(canvas, { buckets, start, length, from, to }) {
     pen.fillStyle = colour('accent');
     pen.globalAlpha = 0.42;
     pen.fillRect(left, height - tall, size, tall);
-    if (bucket.errors > 0) {
+    if (isNew) {
       pen.globalAlpha = 1;
       pen.fillStyle = colour('bad');
-      pen.fillRect(left, height - tall - 3, Math.max(2, size), 3);
+      pen.fillRect(left, height - tall - 3, Math.max(3, size), 3);
     }
   }
   pen.globalAlpha = 1;
