@@ -4,7 +4,9 @@
 //! segment are new, not the rows themselves: [`Store::segment`](super::store::Store::segment) has them.
 
 use std::ops::Range;
+use std::sync::Arc;
 
+use serde_json::Value as Json;
 use tokio::sync::broadcast;
 
 use crate::pdata::Signal;
@@ -30,12 +32,32 @@ pub enum Heard {
     Missed(u64),
 }
 
+/// What another part of dev mode tells the pages: findings, the state of the pipeline.
+#[derive(Debug)]
+pub struct Bulletin {
+    /// Topic of the stream.
+    pub topic: &'static str,
+    pub data: Json,
+}
+
+/// Bulletins that a subscriber may lag behind.
+const BULLETINS: usize = 64;
+
+/// Topic of the last bulletin: nothing more comes.
+pub(crate) const END: &str = "end";
+
 /// The sending side.
-pub struct Live(broadcast::Sender<Change>);
+pub struct Live {
+    changes: broadcast::Sender<Change>,
+    bulletins: broadcast::Sender<Arc<Bulletin>>,
+}
 
 impl Default for Live {
     fn default() -> Self {
-        Self(broadcast::channel(BUFFER).0)
+        Self {
+            changes: broadcast::channel(BUFFER).0,
+            bulletins: broadcast::channel(BULLETINS).0,
+        }
     }
 }
 
@@ -43,12 +65,27 @@ impl Live {
     /// Tells all subscribers.
     pub fn tell(&self, change: Change) {
         // Nobody listens: nothing to do.
-        let _ = self.0.send(change);
+        let _ = self.changes.send(change);
+    }
+
+    /// Puts something on the stream under its topic.
+    pub fn announce(&self, topic: &'static str, data: Json) {
+        let _ = self.bulletins.send(Arc::new(Bulletin { topic, data }));
+    }
+
+    /// Hears of every bulletin from now on.
+    pub fn bulletins(&self) -> broadcast::Receiver<Arc<Bulletin>> {
+        self.bulletins.subscribe()
+    }
+
+    /// Ends the streams of all pages: they would hold up a stop.
+    pub fn end(&self) {
+        self.announce(END, Json::Null);
     }
 
     /// Hears of everything from now on.
     pub fn subscribe(&self) -> Subscription {
-        Subscription(self.0.subscribe())
+        Subscription(self.changes.subscribe())
     }
 }
 

@@ -172,6 +172,14 @@ impl Ask {
         Ok(self)
     }
 
+    /// Where a list goes on whose cursor is a number; a cursor of another list begins it anew.
+    pub(super) fn offset(&self) -> usize {
+        self.cursor
+            .as_deref()
+            .and_then(|cursor| cursor.parse().ok())
+            .unwrap_or(0)
+    }
+
     /// Whether the time for an answer is over.
     pub fn is_late(&self) -> bool {
         self.deadline

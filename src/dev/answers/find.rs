@@ -1,5 +1,7 @@
 //! Rows that fit a question, newest first.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use super::{Ask, Failure, tree};
@@ -59,6 +61,32 @@ pub fn find_rows(store: &Store, snapshot: &Snapshot, ask: &Ask, signal: Signal) 
         }
     }
     (found, false)
+}
+
+/// The newest of what was found, at most `count`: time, position in `found`, row. Of equal times what came last first.
+pub fn newest_rows(found: &[Found], count: usize) -> Vec<(u64, usize, usize)> {
+    // The oldest of those kept stands at the top.
+    let mut kept: BinaryHeap<Reverse<(u64, Reverse<usize>, usize)>> = BinaryHeap::new();
+    for (at, found) in found.iter().enumerate() {
+        let oldest = kept
+            .peek()
+            .filter(|_| kept.len() >= count)
+            .map(|Reverse((time, ..))| *time);
+        if oldest.is_some_and(|oldest| found.segment.last_time < oldest) {
+            continue;
+        }
+        for row in found.rows.rows() {
+            kept.push(Reverse((found.segment.starts[row], Reverse(at), row)));
+            if kept.len() > count {
+                kept.pop();
+            }
+        }
+    }
+    let mut rows: Vec<_> = kept.into_iter().map(|Reverse(row)| row).collect();
+    rows.sort_unstable_by(|a, b| b.cmp(a));
+    rows.into_iter()
+        .map(|(time, Reverse(at), row)| (time, at, row))
+        .collect()
 }
 
 /// The trace of an id, or of the beginning of one.

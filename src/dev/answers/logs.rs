@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::common::cut;
 use super::rows::level_name;
 use super::span::{ResourceShown, ScopeShown, groups_of, raw_json};
-use super::{Ask, Attr, Failure, Head, Hex8, Hex16, Ns, find_rows};
+use super::{Ask, Attr, Failure, Head, Hex8, Hex16, Ns, find_rows, newest_rows};
 use crate::dev::store::{Place, RawReader, Segment, Snapshot, Store, ValueKind};
 use crate::pdata::Signal;
 use crate::wire::{LogRecord, View};
@@ -93,18 +93,10 @@ pub fn logs(store: &Store, ask: &Ask) -> Logs {
     let snapshot = store.snapshot();
     let (found, late) = find_rows(store, &snapshot, ask, Signal::Logs);
     let total: usize = found.iter().map(|found| found.rows.count()).sum();
-    let offset = ask
-        .cursor
-        .as_deref()
-        .and_then(|cursor| cursor.parse().ok())
-        .unwrap_or(0);
-    let mut newest: Vec<(u64, usize, usize)> = Vec::with_capacity(total);
-    for (at, found) in found.iter().enumerate() {
-        newest.extend(found.rows.rows().map(|row| (found.segment.starts[row], at, row)));
-    }
-    // Of equal times the one that came last is the newest: segments stand newest first.
-    newest.sort_unstable_by(|a, b| (b.0, a.1, b.2).cmp(&(a.0, b.1, a.2)));
-    let rows = newest.into_iter().skip(offset).take(ask.limit);
+    let offset = ask.offset();
+    let rows = newest_rows(&found, offset.saturating_add(ask.limit))
+        .into_iter()
+        .skip(offset);
     let logs: Vec<LogRow> = rows.map(|(_, at, row)| log_row(&found[at].segment, row)).collect();
     let mut head = Head::new(store, ask, Signal::Logs, total as u64, offset + logs.len());
     head.cursor = head.truncated.then(|| (offset + logs.len()).to_string());

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::traces::{kind_name, status_name};
 use super::tree::{Node, Tree, tree_of};
-use super::{Ask, Attr, Failure, Head, Hex8, Hex16, Ns, SignedNs, TraceRow, find_rows, row_of_trace};
+use super::{Ask, Attr, Failure, Head, Hex8, Hex16, Ns, SignedNs, TraceRow, find_rows, newest_rows, row_of_trace};
 use crate::dev::query::{LEVELS, Query, Window};
 use crate::dev::store::{Place, Segment, Store, Trace, TraceId};
 use crate::pdata::Signal;
@@ -427,18 +427,10 @@ pub fn spans(store: &Store, ask: &Ask) -> Spans {
     let snapshot = store.snapshot();
     let (found, late) = find_rows(store, &snapshot, ask, Signal::Traces);
     let total: usize = found.iter().map(|found| found.rows.count()).sum();
-    let offset = ask
-        .cursor
-        .as_deref()
-        .and_then(|cursor| cursor.parse().ok())
-        .unwrap_or(0);
-    let mut newest: Vec<(u64, usize, usize)> = Vec::new();
-    for (at, found) in found.iter().enumerate() {
-        newest.extend(found.rows.rows().map(|row| (found.segment.starts[row], at, row)));
-    }
-    newest.sort_unstable_by(|a, b| b.cmp(a));
+    let offset = ask.offset();
+    let newest = newest_rows(&found, offset.saturating_add(ask.limit));
     let mut spans = Vec::new();
-    for (time, at, row) in newest.into_iter().skip(offset).take(ask.limit) {
+    for (time, at, row) in newest.into_iter().skip(offset) {
         let segment = &found[at].segment;
         let id = segment.trace(row);
         let Some((trace, tree)) = tree_of(store, &id) else {

@@ -60,6 +60,6 @@ pub fn status(store: &Store) -> StatusAnswer {
             metric_points: store.books(Signal::Metrics),
             log_records: store.books(Signal::Logs),
         },
-        data_dir: None,
+        data_dir: store.data_dir().map(|dir| dir.display().to_string()),
     }
 }

@@ -123,11 +123,8 @@ pub fn traces(store: &Store, ask: &Ask, choice: &Choice) -> Result<TraceList, Fa
     let (fitting, late) = fitting_traces(store, &snapshot, ask);
     let mut best: BinaryHeap<Reverse<(u64, Reverse<TraceId>)>> = BinaryHeap::new();
     let (mut total, mut hidden_health) = (0_u64, 0_u64);
-    store.traces().for_each(|id, trace| {
-        let is_in = trace.spans > 0
-            && ask.window.has(trace.start)
-            && run.is_none_or(|run| trace.run == run)
-            && fitting.as_ref().is_none_or(|fitting| fitting.contains(id));
+    each_fitting(store, fitting.as_ref(), |id, trace| {
+        let is_in = ask.window.has(trace.start) && run.is_none_or(|run| trace.run == run);
         if !is_in {
             return;
         }
@@ -192,6 +189,47 @@ fn fitting_traces(store: &Store, snapshot: &Snapshot, ask: &Ask) -> (Option<Hash
         fitting.extend(found.rows.rows().map(|row| found.segment.trace(row)));
     }
     (Some(fitting), late)
+}
+
+/// Ids of the newest traces that fit, at most `most`.
+pub(super) fn fitting_ids(store: &Store, ask: &Ask, most: usize) -> Vec<TraceId> {
+    let snapshot = store.snapshot();
+    let (fitting, _) = fitting_traces(store, &snapshot, ask);
+    newest(store, most, fitting.as_ref(), |trace| ask.window.has(trace.start))
+}
+
+/// Ids of the newest traces of a run, at most `most`; `None` where there is no such run.
+pub(super) fn run_ids(store: &Store, run: &str, most: usize) -> Option<Vec<TraceId>> {
+    let number = store.names().find(run).filter(|number| *number != 0)?;
+    let ids = newest(store, most, None, |trace| trace.run == number);
+    (!ids.is_empty()).then_some(ids)
+}
+
+type Fitting = HashSet<TraceId, RandomState>;
+
+/// Calls for each trace that has spans, of these if they are given.
+fn each_fitting(store: &Store, fitting: Option<&Fitting>, mut call: impl FnMut(&TraceId, &Trace)) {
+    let with_spans = |id: &TraceId, trace: &Trace| {
+        if trace.spans > 0 {
+            call(id, trace);
+        }
+    };
+    match fitting {
+        Some(fitting) => store.traces().visit(fitting.iter(), with_spans),
+        None => store.traces().for_each(with_spans),
+    }
+}
+
+fn newest(store: &Store, most: usize, fitting: Option<&Fitting>, is_wanted: impl Fn(&Trace) -> bool) -> Vec<TraceId> {
+    let mut ids = Vec::new();
+    each_fitting(store, fitting, |id, trace| {
+        if is_wanted(trace) {
+            ids.push((trace.start, *id));
+        }
+    });
+    ids.sort_unstable_by(|a, b| b.cmp(a));
+    ids.truncate(most);
+    ids.into_iter().map(|(_, id)| id).collect()
 }
 
 fn read_cursor(text: &str) -> Result<(u64, Reverse<TraceId>), Failure> {
@@ -273,16 +311,12 @@ pub struct ScatterAnswer {
 }
 
 /// A point for each trace that fits; the longest of a stretch of time where there are more than may be shown.
-pub fn scatter(store: &Store, ask: &Ask) -> ScatterAnswer {
+pub fn scatter(store: &Store, ask: &Ask, health: bool) -> ScatterAnswer {
     let snapshot = store.snapshot();
     let (fitting, late) = fitting_traces(store, &snapshot, ask);
     let mut points = Vec::new();
-    store.traces().for_each(|id, trace| {
-        let is_in = trace.spans > 0
-            && !trace.health
-            && ask.window.has(trace.start)
-            && fitting.as_ref().is_none_or(|fitting| fitting.contains(id));
-        if is_in {
+    each_fitting(store, fitting.as_ref(), |id, trace| {
+        if (health || !trace.health) && ask.window.has(trace.start) {
             let duration = trace.end.saturating_sub(trace.start);
             points.push((Ns(trace.start), Ns(duration), trace.errors > 0, Hex16(*id)));
         }

@@ -6,6 +6,7 @@
 mod guard;
 mod params;
 mod routes;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +17,10 @@ pub use routes::api;
 /// What the store adds to `GET /api/v1/status`.
 pub fn status_fields(store: &super::store::Store) -> serde_json::Map<String, serde_json::Value> {
     match serde_json::to_value(super::answers::status(store)) {
-        Ok(serde_json::Value::Object(fields)) => fields,
+        Ok(serde_json::Value::Object(mut fields)) => {
+            fields.extend(store.about());
+            fields
+        }
         _ => serde_json::Map::new(),
     }
 }

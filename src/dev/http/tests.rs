@@ -174,3 +174,195 @@ async fn without_a_store_the_api_says_so() {
     assert_eq!(status, 404);
     assert!(error["error"].as_str().unwrap().contains("devstore"));
 }
+
+#[tokio::test]
+async fn the_critical_path_and_the_flame_add_up_to_the_trace() {
+    let (_store, router) = fed();
+    let (_, path) = get(&router, &format!("/api/v1/traces/{ID}/critical-path")).await;
+    let pieces = path["path"].as_array().unwrap();
+    let names: Vec<&str> = pieces.iter().map(|piece| piece["span_id"].as_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        [
+            "00000000000000aa",
+            "00000000000000ab",
+            "00000000000000ac",
+            "00000000000000ab",
+            "00000000000000aa"
+        ]
+    );
+    assert_eq!(
+        (&pieces[0]["from"], &pieces[4]["to"]),
+        (&"0".into(), &"200000000".into())
+    );
+    assert_eq!(
+        path["share"][0],
+        serde_json::json!({"service": "fx", "duration": "120000000", "percent": 60.0})
+    );
+    for path in [
+        format!("/api/v1/traces/{ID}/flame"),
+        "/api/v1/flame?q=service=fx".to_owned(),
+    ] {
+        let (_, flame) = get(&router, &path).await;
+        let root = &flame["root"]["children"][0];
+        assert_eq!(
+            (&root["name"], &root["total"], &root["self"]),
+            (&"GET /quote".into(), &"200000000".into(), &"60000000".into())
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_map_has_the_call_with_its_figures() {
+    let (_store, router) = fed();
+    let (_, map) = get(&router, "/api/v1/map").await;
+    assert_eq!(map["nodes"].as_array().unwrap().len(), 2);
+    let edge = &map["edges"][0];
+    assert_eq!(
+        (&edge["from"], &edge["to"], &edge["errors"]),
+        (&"service:web".into(), &"service:fx".into(), &1.into())
+    );
+    assert_eq!(edge["p50"], "120000000");
+    let q = edge["q"].as_str().unwrap().replace(' ', "%20").replace('"', "%22");
+    let (_, spans) = get(&router, &format!("/api/v1/spans?q={q}")).await;
+    assert_eq!(
+        (&spans["total"], &spans["spans"][0]["span_id"]),
+        (&1.into(), &"00000000000000ac".into())
+    );
+}
+
+#[tokio::test]
+async fn spans_are_put_together_by_service_failure_operation_and_key() {
+    let (_store, router) = fed();
+    let (_, services) = get(&router, "/api/v1/services").await;
+    assert_eq!(
+        (&services["services"][0]["name"], &services["services"][0]["spans"]),
+        (&"web".into(), &2.into())
+    );
+    let (_, errors) = get(&router, "/api/v1/errors").await;
+    assert_eq!(errors["errors"][0]["type"], "TimeoutError");
+    assert_eq!(
+        (&errors["errors"][0]["message"], &errors["errors"][0]["count"]),
+        (&"timeout".into(), &1.into())
+    );
+    let (_, slow) = get(&router, "/api/v1/slow").await;
+    assert_eq!(
+        (&slow["operations"][0]["name"], &slow["operations"][0]["p95"]),
+        (&"GET /quote".into(), &"200000000".into())
+    );
+    let (_, stats) = get(&router, "/api/v1/stats?by=service&of=self").await;
+    assert_eq!(
+        (&stats["groups"][0]["key"], &stats["groups"][0]["sum"]),
+        (&"web".into(), &80e6.into())
+    );
+    let (_, keys) = get(&router, "/api/v1/keys?q=status").await;
+    assert_eq!(keys["keys"][0]["key"], "http.response.status_code");
+    assert_eq!(
+        (&keys["keys"][0]["scope"], &keys["keys"][0]["semconv"]),
+        (&"span".into(), &"known".into())
+    );
+}
+
+#[tokio::test]
+async fn a_trace_compared_with_itself_is_the_same_everywhere() {
+    let (_store, router) = fed();
+    let (status, same) = get(&router, &format!("/api/v1/compare?a={ID}&b=0123")).await;
+    assert_eq!(status, 200, "{same}");
+    let rows = same["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 3);
+    assert!(rows.iter().all(|row| row["change"] == "same"));
+    assert_eq!(same["attributes"], serde_json::json!([]));
+    let (status, _) = get(&router, "/api/v1/compare?a=r-1&b=r-2").await;
+    assert_eq!(status, 404);
+}
+
+/// The next text of a stream.
+async fn next(body: &mut Body) -> String {
+    let frame = tokio::time::timeout(std::time::Duration::from_secs(20), body.frame()).await;
+    let frame = frame.expect("something comes").expect("it has not ended").unwrap();
+    String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap()
+}
+
+async fn open(router: &Router, topics: &str, last: Option<&str>) -> Body {
+    let mut request = Request::get(format!("/api/v1/stream?topics={topics}"));
+    if let Some(last) = last {
+        request = request.header("last-event-id", last);
+    }
+    let response = router
+        .clone()
+        .oneshot(request.body(Body::empty()).unwrap())
+        .await
+        .unwrap();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    response.into_body()
+}
+
+fn id_of(text: &str) -> String {
+    let line = text.lines().find_map(|line| line.strip_prefix("id: "));
+    line.expect("an id").to_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_in_is_pushed_and_can_be_resumed() {
+    let (store, router) = fed();
+    let mut body = open(&router, "logs,alerts", None).await;
+    let hello = next(&mut body).await;
+    assert!(hello.starts_with("retry: "), "{hello}");
+    let logs = || {
+        Batch::from_json(
+            Signal::Logs,
+            LOGS.as_bytes(),
+            &DoorLimits::default(),
+            Origin::internal(),
+        )
+        .unwrap()
+    };
+    // The pump is under way when it answers.
+    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    store.take(logs().batch);
+    let first = next(&mut body).await;
+    assert!(
+        first.contains("event: logs") && first.contains("quote failed"),
+        "{first}"
+    );
+    drop(body);
+    store.live().announce("alerts", serde_json::json!({"alerts": [7]}));
+    store.take(logs().batch);
+    // What came while nobody was there.
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let mut body = open(&router, "logs,alerts", Some(&id_of(&first))).await;
+    next(&mut body).await;
+    let second = next(&mut body).await;
+    assert!(
+        second.contains("event: alerts\ndata: {\"alerts\":[7]}") && second.contains("quote failed"),
+        "{second}"
+    );
+    let mut strange = open(&router, "logs", Some("999999")).await;
+    assert!(next(&mut strange).await.contains("event: gap"));
+    store.live().end();
+    while let Some(frame) = body.frame().await {
+        assert!(frame.is_ok());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn changed_traces_are_pushed_with_their_spans() {
+    let (store, router) = fed();
+    let mut body = open(&router, "traces,spans&q=service=fx", None).await;
+    next(&mut body).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    let more = TRACES.replace("00000000000000a", "00000000000000b");
+    let admitted = Batch::from_json(
+        Signal::Traces,
+        more.as_bytes(),
+        &DoorLimits::default(),
+        Origin::internal(),
+    );
+    store.take(admitted.unwrap().batch);
+    let text = next(&mut body).await;
+    assert!(
+        text.contains("event: traces") && text.contains(r#""spans":6"#),
+        "{text}"
+    );
+    assert!(text.contains(&format!(r#"{{"rows":3,"trace_id":"{ID}"}}"#)), "{text}");
+}

@@ -74,10 +74,10 @@ fn keys(prefix: &str, snapshot: &Snapshot) -> Vec<Item> {
     let wanted = prefix.to_lowercase();
     let mut counts: HashMap<String, u64> = HashMap::new();
     for segment in newest(snapshot) {
-        for pair in segment.pairs.all() {
+        for (pair, rows) in segment.pairs.all().iter().zip(segment.rows_by_pair()) {
             let key = segment.texts.get(pair.key);
             if key.to_lowercase().contains(&wanted) && !is_built_in(key) {
-                *counts.entry(key.to_owned()).or_default() += 1;
+                *counts.entry(key.to_owned()).or_default() += u64::from(rows);
             }
         }
     }
@@ -149,10 +149,9 @@ fn count_values(segment: &Segment, key: &Key, wanted: &str, counts: &mut HashMap
         Key::Attribute(name, placed) => {
             let whole = texts.find(name);
             let part = placed.as_ref().and_then(|(_, name)| texts.find(name));
-            for (at, pair) in segment.pairs.all().iter().enumerate() {
+            for (pair, rows) in segment.pairs.all().iter().zip(segment.rows_by_pair()) {
                 if Some(pair.key) == whole || Some(pair.key) == part {
-                    let count = segment.rows_with(at as u32).map_or(1, |rows| rows.len().max(1));
-                    add(texts.get(pair.value), count as u64);
+                    add(texts.get(pair.value), u64::from(rows));
                 }
             }
         }

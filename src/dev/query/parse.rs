@@ -401,6 +401,12 @@ impl<'a> Parser<'a> {
 
 /// The name that may be meant.
 fn closest(wanted: &str, names: &[&str]) -> Option<String> {
+    if let Some(name) = names
+        .iter()
+        .find(|name| wanted.starts_with(**name) || wanted.len() > 1 && name.starts_with(wanted))
+    {
+        return Some((*name).to_owned());
+    }
     let distances = names.iter().map(|name| (distance(wanted, name), *name));
     let (distance, name) = distances.min()?;
     (distance <= 1 + name.len() / 3).then(|| name.to_owned())

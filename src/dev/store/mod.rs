@@ -5,13 +5,16 @@
 //! completes full segments and evicts; the exporter `devstore` calls it from a task of its own, intake only where that
 //! falls behind. Knows nothing of queries, HTTP or who feeds it.
 
+mod disk;
 mod export;
 mod intake;
+mod keep;
 mod names;
 mod points;
 mod raw;
 mod ring;
 mod segment;
+mod size;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -20,11 +23,13 @@ mod tombstones;
 mod traces;
 mod values;
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+pub use disk::{DiskError, Loaded};
 pub use export::request_of;
 pub use intake::{RUN_KEY, Taken, span_id};
 pub use names::Names;
@@ -36,10 +41,11 @@ pub use tombstones::{Reason, Tombstone, Tombstones};
 pub use traces::{RowAt, Trace, Traces};
 pub use values::{json_of, text_of};
 
+use self::disk::Disk;
 use self::intake::Intake;
 use self::ring::Ring;
 use super::live::{Change, Live};
-use crate::component::{Clock, SystemClock};
+use crate::component::{Clock, LimitedLog, SystemClock};
 use crate::pdata::{Batch, Signal};
 
 /// Bytes that a store may hold where nothing is said.
@@ -97,7 +103,12 @@ pub struct Store {
     clock: Mutex<Arc<dyn Clock>>,
     started: AtomicU64,
     findings: Mutex<Option<Arc<dyn Findings>>>,
+    /// What whoever runs dev mode adds to its status.
+    about: Mutex<serde_json::Map<String, serde_json::Value>>,
     work: Notify,
+    /// With a data directory.
+    disk: Mutex<Option<Disk>>,
+    disk_log: LimitedLog,
     /// Answers about one trace that are asked for again: the version of the trace, and what was made of it.
     memo: Mutex<Vec<Memo>>,
 }
@@ -117,7 +128,10 @@ impl Default for Store {
             clock: Mutex::new(Arc::new(SystemClock)),
             started: AtomicU64::new(SystemClock.now().0),
             findings: Mutex::new(None),
+            about: Mutex::default(),
             work: Notify::new(),
+            disk: Mutex::default(),
+            disk_log: LimitedLog::default(),
             memo: Mutex::default(),
         }
     }
@@ -202,6 +216,16 @@ impl Store {
         self.findings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Adds to the status: where telemetry is taken (`otlp`), where the page is (`ui`).
+    pub fn set_about(&self, fields: serde_json::Map<String, serde_json::Value>) {
+        *self.about.lock().unwrap_or_else(PoisonError::into_inner) = fields;
+    }
+
+    /// What was added to the status.
+    pub fn about(&self) -> serde_json::Map<String, serde_json::Value> {
+        self.about.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Takes a batch. Never refuses: what is too old goes instead.
     pub fn take(&self, batch: Batch) -> Taken {
         let now = self.now();
@@ -210,10 +234,16 @@ impl Store {
 
     /// The same for what arrived at another time.
     pub fn take_at(&self, batch: Batch, arrival: u64) -> Taken {
+        let (batch, file) = self.write_down(batch, arrival);
+        self.admit(batch, arrival, file)
+    }
+
+    fn admit(&self, batch: Batch, arrival: u64, file: u64) -> Taken {
         let (signal, items) = (batch.signal(), batch.items() as u64);
         let parts = batch.into_parts();
         let ring = &self.rings[index(signal)];
         let mut state = ring.lock();
+        state.file = file;
         let before = state.position();
         let mut intake = Intake::new(&self.shared, &mut state, arrival);
         for part in &parts {
@@ -268,6 +298,7 @@ impl Store {
             while ring.complete_one() {}
         }
         self.evict_to(self.cap() - self.cap() / 50);
+        self.tidy_files();
     }
 
     /// Waits until [`Store::maintain`] has something to do.
@@ -335,6 +366,11 @@ impl Store {
                 self.bury(&segment, Reason::Clear);
             }
         }
+        self.on_disk(|disk| {
+            let rolled = disk.roll();
+            disk.keep_from(disk.number(), 0);
+            rolled
+        });
     }
 
     /// Everything that is stored now.

@@ -78,7 +78,8 @@ impl RingState {
     pub fn current(&mut self) -> &mut Segment {
         let file = self.file;
         let segment = Arc::make_mut(&mut self.active);
-        if segment.file == 0 {
+        // Requests may come here in another order than they were written down.
+        if segment.is_empty() || file < segment.file {
             segment.file = file;
         }
         segment
@@ -165,6 +166,12 @@ impl RingState {
     pub fn oldest_arrival(&self) -> Option<u64> {
         let oldest = self.closed.first().unwrap_or(&self.active);
         oldest.arrivals.first().copied()
+    }
+
+    /// The oldest file that holds something that is stored.
+    pub fn oldest_file(&self) -> Option<u64> {
+        let oldest = self.closed.first().unwrap_or(&self.active);
+        (!oldest.is_empty()).then_some(oldest.file)
     }
 
     /// Time of the oldest and the newest row.

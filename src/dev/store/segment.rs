@@ -139,19 +139,19 @@ pub struct Segment {
     pub values: Vec<f64>,
     pub arrivals: Vec<u64>,
     /// End of each row's attributes in `attributes`: own ones and those of its events.
-    attribute_ends: Vec<u32>,
-    attributes: Vec<u32>,
-    event_ends: Vec<u32>,
-    events: Vec<EventEntry>,
+    pub(super) attribute_ends: Vec<u32>,
+    pub(super) attributes: Vec<u32>,
+    pub(super) event_ends: Vec<u32>,
+    pub(super) events: Vec<EventEntry>,
     pub links: Vec<LinkEntry>,
-    raw_at: Vec<u32>,
-    raw_len: Vec<u32>,
+    pub(super) raw_at: Vec<u32>,
+    pub(super) raw_len: Vec<u32>,
     pub raw: Raw,
     /// Of a complete segment: rows by attribute.
-    posting_ends: Vec<u32>,
-    postings: Vec<u16>,
-    by_header: Table,
-    entry_bytes: usize,
+    pub(super) posting_ends: Vec<u32>,
+    pub(super) postings: Vec<u16>,
+    pub(super) by_header: Table,
+    pub(super) entry_bytes: usize,
     pub first_time: u64,
     pub last_time: u64,
     pub longest: u64,
@@ -412,6 +412,28 @@ impl Segment {
             .then(|| slice_of(&self.posting_ends, &self.postings, pair as usize))
     }
 
+    /// How many rows have each attribute: themselves, or by their resource or scope.
+    pub fn rows_by_pair(&self) -> Vec<u32> {
+        let mut counts = vec![0; self.pairs.all().len()];
+        for pair in &self.attributes {
+            counts[*pair as usize] += 1;
+        }
+        let mut by_resource = vec![0; self.resources.len()];
+        let mut by_scope = vec![0; self.scopes.len()];
+        for (resource, scope) in self.resource.iter().zip(&self.scope) {
+            by_resource[usize::from(*resource)] += 1;
+            by_scope[usize::from(*scope)] += 1;
+        }
+        let of_resources = self.resources.iter().map(|entry| &entry.pairs).zip(by_resource);
+        let of_scopes = self.scopes.iter().map(|entry| &entry.pairs).zip(by_scope);
+        for (pairs, rows) in of_resources.chain(of_scopes) {
+            for pair in pairs {
+                counts[*pair as usize] += rows;
+            }
+        }
+        counts
+    }
+
     /// Packs the raw items, adds the index from attributes to rows, gives back what was kept for growing.
     pub fn complete(mut self) -> Self {
         self.raw.pack();
@@ -439,58 +461,6 @@ impl Segment {
         self.complete = true;
         self.shrink();
         self
-    }
-
-    fn shrink(&mut self) {
-        self.texts.shrink();
-        self.pairs.shrink();
-        self.traces.shrink_to_fit();
-        self.spans.shrink_to_fit();
-        self.parents.shrink_to_fit();
-        self.starts.shrink_to_fit();
-        self.durations.shrink_to_fit();
-        self.names.shrink_to_fit();
-        self.messages.shrink_to_fit();
-        self.resource.shrink_to_fit();
-        self.scope.shrink_to_fit();
-        self.kinds.shrink_to_fit();
-        self.statuses.shrink_to_fit();
-        self.metric.shrink_to_fit();
-        self.values.shrink_to_fit();
-        self.arrivals.shrink_to_fit();
-        self.attribute_ends.shrink_to_fit();
-        self.attributes.shrink_to_fit();
-        self.event_ends.shrink_to_fit();
-        self.events.shrink_to_fit();
-        self.links.shrink_to_fit();
-        self.raw_at.shrink_to_fit();
-        self.raw_len.shrink_to_fit();
-    }
-
-    /// Bytes held, by what was allocated.
-    pub fn bytes(&self) -> usize {
-        let wide = self.spans.capacity() + self.parents.capacity() + self.starts.capacity() + self.durations.capacity();
-        let wide = wide + self.values.capacity() + self.arrivals.capacity();
-        let four = self.names.capacity() + self.messages.capacity() + self.raw_at.capacity() + self.raw_len.capacity();
-        let four = four + self.attribute_ends.capacity() + self.attributes.capacity() + self.event_ends.capacity();
-        let four = four + self.posting_ends.capacity();
-        let two = self.resource.capacity() + self.scope.capacity() + self.metric.capacity() + self.postings.capacity();
-        let pointers = self.resources.capacity() + self.scopes.capacity() + self.metrics.capacity();
-        size_of::<Self>()
-            + self.texts.bytes()
-            + self.pairs.bytes()
-            + self.by_header.bytes()
-            + self.entry_bytes
-            + self.raw.bytes()
-            + self.traces.capacity() * 16
-            + wide * 8
-            + four * 4
-            + two * 2
-            + self.kinds.capacity()
-            + self.statuses.capacity()
-            + pointers * 8
-            + self.events.capacity() * size_of::<EventEntry>()
-            + self.links.capacity() * size_of::<LinkEntry>()
     }
 }
 

@@ -230,6 +230,15 @@ impl Traces {
         }
     }
 
+    /// Calls for each of these that is known.
+    pub fn visit<'i>(&self, ids: impl Iterator<Item = &'i TraceId>, mut call: impl FnMut(&TraceId, &Trace)) {
+        for id in ids {
+            if let Some(trace) = self.shard(id).traces.get(id) {
+                call(id, trace);
+            }
+        }
+    }
+
     /// Ids that begin with these hexadecimal digits (lower case), at most `most`.
     pub fn with_prefix(&self, prefix: &str, most: usize) -> Vec<TraceId> {
         let mut found = Vec::new();

@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 pub mod codec;
+pub mod dev_query;
 pub mod door;
 #[cfg(feature = "aws")]
 pub mod firehose;
@@ -33,6 +34,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("json", json::run),
     ("ottl", ottl::run),
     ("codec", codec::run),
+    ("dev_query", dev_query::run),
     ("grpc_frame", grpc_frame::run),
     ("wal_record", wal_record::run),
     ("wal_directory", wal_directory::run),

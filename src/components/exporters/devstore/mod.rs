@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -33,12 +34,14 @@ pub struct DevStoreFactory;
 #[serde(default)]
 struct Config {
     memory: ByteSize,
+    data_dir: Option<PathBuf>,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             memory: ByteSize(DEFAULT_CAP),
+            data_dir: None,
         }
     }
 }
@@ -91,10 +94,20 @@ impl ExporterPlan for DevStorePlan {
         let store = context.commons.get::<Store>();
         store.set_cap(self.config.memory.0);
         store.set_clock(Arc::clone(&context.clock));
+        // Of several exporters one names the directory; the store has one.
+        if let Some(dir) = self.config.data_dir.as_ref().filter(|_| store.data_dir().is_none()) {
+            let loaded = store
+                .open_dir(dir)
+                .map_err(|error| StartError::new(&context, error.to_string()))?;
+            tracing::info!(dir = %dir.display(), requests = loaded.requests, cut = loaded.cut, "The store has been read.");
+        }
         observe(&context, &store);
         let running = Arc::new(Keeper::start(Arc::clone(&store)));
         Ok(BuiltExporter {
-            far_end: Arc::new(DevStore { store }),
+            far_end: Arc::new(DevStore {
+                on_disk: store.data_dir().is_some(),
+                store,
+            }),
             running,
         })
     }
@@ -121,12 +134,14 @@ fn observe(context: &BuildContext, store: &Arc<Store>) {
 
 struct DevStore {
     store: Arc<Store>,
+    /// What comes is written to files.
+    on_disk: bool,
 }
 
 impl Stage for DevStore {
     fn consume(&self, batch: Batch) -> BoxFuture<'_, Result<(), Refused>> {
         Box::pin(async move {
-            if batch.wire_len() <= SMALL {
+            if batch.wire_len() <= SMALL && !self.on_disk {
                 self.store.take(batch);
                 return Ok(());
             }
@@ -169,9 +184,13 @@ impl Keeper {
 impl Running for Keeper {
     fn stop(&self, deadline: Deadline) -> BoxFuture<'_, ()> {
         Box::pin(async move {
+            self.store.live().end();
             self.stop.cancel();
             self.tasks.close();
             let _ = tokio::time::timeout(deadline.remaining(), self.tasks.wait()).await;
+            let store = Arc::clone(&self.store);
+            let flushing = tokio::task::spawn_blocking(move || store.flush());
+            let _ = tokio::time::timeout(deadline.remaining(), flushing).await;
         })
     }
 }
