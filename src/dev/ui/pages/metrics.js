@@ -167,7 +167,9 @@ function metric(name, about) {
             : one.labels?.['service.name']
               ? serviceColour(one.labels['service.name'])
               : colour(`hue${at % 10}`),
-        points: one.points.map((/** @type {any[]} */ [t, value]) => [millis(t), value === null ? null : Number(value)]),
+        points: withGaps(
+          one.points.map((/** @type {any[]} */ [t, value]) => [millis(t), value === null ? null : Number(value)]),
+        ),
         resets: (one.resets ?? []).map(millis),
       }));
     const times = data.series.flatMap((/** @type {any} */ one) =>
@@ -315,4 +317,21 @@ function metric(name, about) {
       </div>
     </section>`;
   }
+}
+
+/**
+ * Nothing came for much longer than usual: the line breaks, rather than telling of values that nobody measured.
+ * @param {[number, number | null][]} points @returns {[number, number | null][]}
+ */
+export function withGaps(points) {
+  if (points.length < 8) return points;
+  const steps = points.slice(1).map(([at], index) => at - points[index][0]);
+  const usual = [...steps].sort((a, b) => a - b)[Math.floor(steps.length * 0.9)];
+  /** @type {[number, number | null][]} */
+  const whole = [points[0]];
+  points.slice(1).forEach((point, index) => {
+    if (steps[index] > usual * 3) whole.push([points[index][0] + usual, null]);
+    whole.push(point);
+  });
+  return whole;
 }
