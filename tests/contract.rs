@@ -185,7 +185,10 @@ async fn every_component_starts_and_stops_and_a_stopped_processor_keeps_nothing(
         let Some(plan) = factory.check(&section) else {
             panic!("{}: {:?}", name(*factory), section.problems());
         };
-        let context = BuildContext::standalone(factory.kind(), factory.type_name());
+        let mut context = BuildContext::standalone(factory.kind(), factory.type_name());
+        if factory.kind() == ComponentKind::Processor {
+            context.state_dir = Some(folder.path().join(factory.type_name()));
+        }
         let stopping: Vec<Arc<dyn Running>> = match plan {
             Plan::Receiver(plan) => {
                 let mut outlets = Outlets::default();

@@ -53,7 +53,7 @@ pub enum Command {
     #[cfg(feature = "aws")]
     #[command(subcommand)]
     Aws(AwsCommand),
-    /// Archived traces.
+    /// Traces that X-Ray will forget, and archived ones.
     #[cfg(feature = "aws")]
     #[command(subcommand)]
     Retention(RetentionCommand),
@@ -103,6 +103,11 @@ pub enum AwsCommand {
 #[cfg(feature = "aws")]
 #[derive(Clone, Debug, Subcommand)]
 pub enum RetentionCommand {
+    /// Check now which traces X-Ray will forget without a complete copy. Writes nothing.
+    ///
+    /// Exit codes: 0 all is well; 1 traces are due, or copies are incomplete or not kept long enough; 2 traces are at risk or
+    /// lost; 3 the state of some is unknown, the check failed, or wrong usage. If several apply: 2, then 3, then 1.
+    Check(super::retention::CheckArgs),
     /// Play archived traces back into a pipeline or to another backend.
     ///
     /// Exit codes: 0 everything was delivered, 1 something was not, 2 wrong usage.

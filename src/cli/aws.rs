@@ -8,9 +8,8 @@ use serde_json::{Value as Json, json};
 use super::output;
 use crate::aws::AccessSettings;
 use crate::aws::permission::Permission;
-use crate::components::{exporters, receivers};
+use crate::components::{exporters, processors, receivers};
 use crate::config::{Document, Environment, Inputs, Section};
-use crate::retention::archives::ArchivePlan;
 
 /// Prints the policy for a configuration. Exit code 1 where there is none.
 pub fn print_iam_policy(inputs: &Inputs, environment: &dyn Environment) -> ExitCode {
@@ -42,6 +41,9 @@ const READERS: &[(&str, Reader)] = &[
     ("xray", receivers::xray::permissions),
 ];
 
+/// The processors that do.
+const CHECKERS: &[(&str, Reader)] = &[("span_retention", processors::span_retention::permissions)];
+
 /// Reads an exporter's section: the role it takes, and what it asks.
 type ExporterReader = fn(&Section) -> Option<(String, Vec<Permission>)>;
 
@@ -65,15 +67,10 @@ pub fn iam_policy(document: &Document) -> Option<Json> {
         roles.insert(role);
         permissions.extend(own);
     }
-    for (section, read) in known(
-        document,
-        "processors",
-        &[("span_retention", archives as ArchivesReader)],
-    ) {
-        for plan in read(&section)? {
-            roles.insert(plan.role().to_owned());
-            permissions.extend(plan.permissions());
-        }
+    for (section, read) in known(document, "processors", CHECKERS) {
+        let (access, own) = read(&section)?;
+        roles.extend(access.accounts.into_iter().map(|account| account.role_arn));
+        permissions.extend(own);
     }
     roles.remove("");
     (!permissions.is_empty()).then(|| policy(&permissions, &roles))
@@ -94,17 +91,6 @@ fn known<R: Copy>(document: &Document, of: &str, readers: &[(&str, R)]) -> Vec<(
         }
     }
     found
-}
-
-type ArchivesReader = fn(&Section) -> Option<Vec<ArchivePlan>>;
-
-/// The archives of a `span_retention`; `None` where one is not accepted.
-fn archives(section: &Section) -> Option<Vec<ArchivePlan>> {
-    let Some(archives) = section.take("archives") else {
-        return Some(Vec::new());
-    };
-    let elements = archives.elements().into_iter().filter(|element| !element.has("ledger"));
-    elements.map(|element| ArchivePlan::check(&element)).collect()
 }
 
 /// One statement for each purpose.

@@ -17,6 +17,8 @@ mod plan;
 mod plan_xray;
 mod queue;
 #[cfg(feature = "aws")]
+mod retention;
+#[cfg(feature = "aws")]
 mod retention_restore;
 mod rules;
 pub mod run;
@@ -101,11 +103,18 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             .collect();
         return healthcheck::run(&rest);
     }
+    #[cfg(feature = "aws")]
+    let is_check = args.get(1).is_some_and(|first| first == "retention") && args.get(2).is_some_and(|second| second == "check");
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no errors and go to stdout. A closed pipe is nobody's fault.
             let _ = error.print();
+            #[cfg(feature = "aws")]
+            if is_check && error.exit_code() != 0 {
+                // The codes of monitoring plug-ins, in which 2 is critical.
+                return ExitCode::from(retention::EXIT_UNKNOWN);
+            }
             return invocation.exit(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
@@ -135,6 +144,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             retention_restore::restore(&args, &inputs, &environment)
         }
         Some(Command::Queue(command)) => queue::queue(&command),
+        #[cfg(feature = "aws")]
+        Some(Command::Retention(args::RetentionCommand::Check(args))) => {
+            let inputs = invocation.inputs(&args.config, &environment);
+            retention::check(&args, &inputs, &environment)
+        }
         Some(Command::Rules(command)) => rules::rules(&command, &environment),
         Some(Command::Status { endpoint, format }) => status::status(&endpoint, format),
     }

@@ -324,6 +324,15 @@ impl Instruments {
         }
     }
 
+    /// Takes a gauge of this component off the page: there is nothing that it could say.
+    pub fn withdraw(&self, name: &'static str, labels: &[(&'static str, &str)]) {
+        let labels = self.labels(labels);
+        let mut families = self.registry.families.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(family) = families.get_mut(name).filter(|family| family.kind == Kind::Gauge) {
+            family.instruments.retain(|(have, _)| *have != labels);
+        }
+    }
+
     /// A gauge that is asked when metrics are gathered.
     pub fn observe(
         &self,
@@ -553,6 +562,18 @@ mod tests {
             accepted.labels,
             [("receiver", "otlp/a".to_owned()), ("transport", "grpc".to_owned())]
         );
+    }
+
+    #[test]
+    fn a_gauge_that_was_withdrawn_is_gone_and_may_come_again() {
+        let instruments = Instruments::standalone(ComponentKind::Processor, "p");
+        for region in ["a", "b"] {
+            instruments.gauge("left", "", &[("region", region)]).set(1.0);
+        }
+        instruments.withdraw("left", &[("region", "a")]);
+        assert_eq!(instruments.registry().gather().len(), 1);
+        instruments.gauge("left", "", &[("region", "a")]).set(2.0);
+        assert_eq!(instruments.registry().gather().len(), 2);
     }
 
     #[test]

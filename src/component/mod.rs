@@ -11,8 +11,10 @@ pub mod console;
 mod context;
 mod custody;
 mod delivery;
+mod heads;
 mod instruments;
 mod limited_log;
+mod observer;
 mod outlet;
 mod plan;
 mod refused;
@@ -24,11 +26,13 @@ pub use commons::Commons;
 pub use context::{BuildContext, Clock, ComponentId, ComponentKind, Deadline, StartError, SystemClock, UnixNanos};
 pub use custody::{Custody, Offered, Removed};
 pub use delivery::{Delivery, Durability, Overflow, QueueBatch, QueueSettings, RetrySettings, Sizer};
+pub use heads::PipelineHeads;
 pub use instruments::{
     Counter, Gauge, Histogram, Instruments, Kind as InstrumentKind, Moving, ReceiverCounts, Registry, Sample,
     SampleValue,
 };
 pub use limited_log::LimitedLog;
+pub use observer::{DeliveryObserver, taken_in_part, watching};
 pub use outlet::{Outlet, Outlets, Retired};
 pub use plan::{
     BuiltConnector, BuiltExporter, BuiltProcessor, ConnectorPlan, ExporterPlan, ExtensionPlan, Factory, Plan,

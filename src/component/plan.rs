@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{
-    BoxFuture, BuildContext, ComponentId, ComponentKind, Delivery, Outlet, Outlets, Processor, QueueBatch, Running,
-    Stage, StartError,
+    BoxFuture, BuildContext, ComponentId, ComponentKind, Delivery, DeliveryObserver, Outlet, Outlets, Processor,
+    QueueBatch, Running, Stage, StartError,
 };
 use crate::config::Section;
 use crate::pdata::Signal;
@@ -90,6 +90,21 @@ pub enum BuiltProcessor {
 pub trait ProcessorPlan: Send + Sync {
     /// For one pipeline of `signal`. A pure processor ignores `next`. Called inside the runtime.
     fn build(&self, context: BuildContext, signal: Signal, next: Outlet) -> Result<BuiltProcessor, StartError>;
+    /// Exporters of whose deliveries it is told, each with the path of the key that names it.
+    fn observes(&self) -> Vec<(String, ComponentId)> {
+        Vec::new()
+    }
+    /// Who is told when the far end of one of these exporters has acknowledged. Called inside the runtime, before the
+    /// processor is built; `context` is the processor's.
+    fn observer(&self, context: BuildContext, exporter: &ComponentId) -> Result<Arc<dyn DeliveryObserver>, StartError> {
+        let _ = exporter;
+        Err(StartError::new(&context, "observes no exporter"))
+    }
+    /// Pipelines of traces that it feeds beside the stage behind it ([`PipelineHeads`](super::PipelineHeads)), each with
+    /// the path of the key that names it.
+    fn feeds(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
     /// What a queue has to do in place of this processor, where it does nothing but batch. In a pipeline with a durable
     /// queue the batching stands behind the queue: nothing that was acknowledged may live only in a buffer.
     fn batching(&self) -> Option<QueueBatch> {

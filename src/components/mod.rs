@@ -32,6 +32,8 @@ pub const REGISTRY: &[&dyn Factory] = &[
     &processors::filter::FilterFactory,
     &processors::memory_limiter::MemoryLimiterFactory,
     &processors::resource::ResourceFactory,
+    #[cfg(feature = "aws")]
+    &processors::span_retention::SpanRetentionFactory,
     &processors::threshold_alert::ThresholdAlertFactory,
     // exporters
     #[cfg(feature = "aws")]

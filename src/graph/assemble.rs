@@ -13,8 +13,8 @@ use super::host::Host;
 use super::nodes::{Connector, Exporter, PipelineProcessor, ProcessorBody, Receiver, State, Stoppable, serves_exactly};
 use super::stages::{PanicGuard, Segment, Step, Traced};
 use crate::component::{
-    BuildContext, ComponentId, ComponentKind, Counter, Delivery, Gauge, Outlet, PipelineInfo, Plan, QueueBatch,
-    Retired, Stage, StartError,
+    BuildContext, ComponentId, ComponentKind, Counter, Delivery, Gauge, Outlet, PipelineHeads, PipelineInfo, Plan,
+    QueueBatch, Retired, Stage, StartError,
 };
 use crate::pdata::Signal;
 use crate::queue::{Place, place_for};
@@ -137,16 +137,22 @@ impl Assembly<'_> {
     fn build_exporters(&mut self) -> Result<(), StartError> {
         for (id, signals) in self.used(ComponentKind::Exporter, |pipeline| &pipeline.exporters) {
             let plan = self.required(ComponentKind::Exporter, &id)?;
+            let watchers = self.watchers_of(&id);
+            let is_watched_the_same = |node: &&Exporter| {
+                let now = watchers.iter().map(|watcher| &watcher.fingerprint);
+                node.watched_by.iter().eq(now)
+            };
             let kept = self
                 .old
                 .exporters
                 .get(&id)
                 .filter(|node| node.origin.is_same(&plan) && self.is_delivered_the_same(node, &signals))
+                .filter(is_watched_the_same)
                 .cloned();
             let is_kept = kept.is_some();
             let mut node = match kept {
                 Some(node) => node,
-                None => Exporter::build(self.host, &plan)?,
+                None => Exporter::build(self.host, &plan, &watchers)?,
             };
             if !is_kept {
                 self.fresh.push(part(&node.origin.context, &node.running));
@@ -164,6 +170,18 @@ impl Assembly<'_> {
             self.state.exporters.insert(id, node);
         }
         Ok(())
+    }
+
+    /// Processors of pipelines that are to be told of an exporter's deliveries, each once.
+    fn watchers_of(&self, exporter: &ComponentId) -> Vec<Arc<CheckedComponent>> {
+        let named = self.state.pipelines.iter().flat_map(|pipeline| &pipeline.processors);
+        let named: BTreeSet<&ComponentId> = named.collect();
+        let found = named.into_iter().filter_map(|id| self.find(ComponentKind::Processor, id));
+        let watches = |component: &&Arc<CheckedComponent>| match &component.plan {
+            Plan::Processor(plan) => plan.observes().iter().any(|(_, id)| id == exporter),
+            _ => false,
+        };
+        found.filter(watches).cloned().collect()
     }
 
     /// Whether queues that go on are what they would be if they were built now.
@@ -312,6 +330,7 @@ impl Assembly<'_> {
         let mut heads: BTreeMap<(ComponentId, Signal), Vec<Head<'_>>> = BTreeMap::new();
         for pipeline in &self.state.pipelines {
             let head = self.wire_pipeline(pipeline, &mut wiring)?;
+            self.lead_feeders(pipeline, &head, &mut wiring);
             for id in &pipeline.receivers {
                 heads
                     .entry((id.clone(), pipeline.signal))
@@ -340,6 +359,18 @@ impl Assembly<'_> {
             }
         }
         Ok(wiring)
+    }
+
+    /// Processors that feed a pipeline by its name.
+    fn lead_feeders(&self, pipeline: &PipelineInfo, head: &Arc<dyn Stage>, wiring: &mut Wiring) {
+        let heads = self.host.commons.get::<PipelineHeads>();
+        let feeds = |node: &&PipelineProcessor| match &node.origin.plan.plan {
+            Plan::Processor(plan) => plan.feeds().iter().any(|(_, name)| *name == pipeline.name),
+            _ => false,
+        };
+        if let Some(node) = self.state.processors.values().find(feeds) {
+            wiring.lead(&node.origin.context, &heads.of(&pipeline.name), Arc::clone(head));
+        }
     }
 
     /// From the exporters back to the first processor: gives the stage that receivers feed.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::checked::CheckedComponent;
 use super::host::Host;
-use super::stages::{NotWired, PassThrough, Traced};
+use super::stages::{NotWired, Observed, PassThrough, Traced};
 use crate::component::{
     BuildContext, BuiltProcessor, ComponentId, ComponentKind, ComponentState, Counter, Delivery, Gauge, Outlet,
     Outlets, Overflow, PipelineInfo, Plan, Processor, Running, Stage, StartError,
@@ -68,10 +68,13 @@ pub struct Exporter {
     pub deliveries: BTreeMap<Signal, Queued>,
     /// What each was built from.
     pub settings: BTreeMap<Signal, Delivery>,
+    /// Fingerprints of the processors that are told of its deliveries.
+    pub watched_by: Vec<u64>,
 }
 
 impl Exporter {
-    pub fn build(host: &Host, plan: &Arc<CheckedComponent>) -> Result<Self, StartError> {
+    /// `watchers`: processors that want to know of its deliveries.
+    pub fn build(host: &Host, plan: &Arc<CheckedComponent>, watchers: &[Arc<CheckedComponent>]) -> Result<Self, StartError> {
         let origin = Origin::new(host, plan);
         let Plan::Exporter(exporter) = &plan.plan else {
             return Err(origin.wrong_plan());
@@ -81,9 +84,16 @@ impl Exporter {
         if host.traced {
             far_end = Arc::new(Traced::before(far_end, format!("exporter/{}", plan.id)));
         }
+        for watcher in watchers {
+            let Plan::Processor(processor) = &watcher.plan else { continue };
+            let context = host.context(watcher.kind, &watcher.id);
+            let observer = processor.observer(context, &plan.id)?;
+            far_end = Arc::new(Observed::before(far_end, observer));
+        }
         Ok(Self {
             origin,
             far_end,
+            watched_by: watchers.iter().map(|watcher| watcher.fingerprint).collect(),
             running: built.running,
             deliveries: BTreeMap::new(),
             settings: BTreeMap::new(),

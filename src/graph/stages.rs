@@ -12,8 +12,10 @@ use pin_project_lite::pin_project;
 use tonic::Code;
 use tracing::{Instrument, error};
 
-use crate::component::{BoxFuture, Counter, Custody, Gauge, Offered, Processor, Refused, Registry, Removed, Stage};
-use crate::pdata::Batch;
+use crate::component::{
+    BoxFuture, Counter, Custody, DeliveryObserver, Gauge, Offered, Processor, Refused, Registry, Removed, Stage, watching,
+};
+use crate::pdata::{Batch, Signal};
 
 /// One pure processor inside a [`Segment`].
 pub struct Step {
@@ -206,6 +208,37 @@ impl<F: Future> Future for CatchPanic<F> {
     }
 }
 
+/// Between an exporter's queue and its far end: tells an observer what the far end has acknowledged.
+pub struct Observed {
+    far_end: Arc<dyn Stage>,
+    observer: Arc<dyn DeliveryObserver>,
+}
+
+impl Observed {
+    /// In front of `far_end`.
+    pub fn before(far_end: Arc<dyn Stage>, observer: Arc<dyn DeliveryObserver>) -> Self {
+        Self { far_end, observer }
+    }
+}
+
+impl Stage for Observed {
+    fn consume(&self, mut batch: Batch) -> BoxFuture<'_, Result<(), Refused>> {
+        Box::pin(async move {
+            if batch.signal() != Signal::Traces {
+                return self.far_end.consume(batch).await;
+            }
+            // In wire form a clone is cheap, and most far ends want it so.
+            batch.parts();
+            let sent = batch.clone();
+            let (answer, in_part) = watching(self.far_end.consume(batch)).await;
+            if answer.is_ok() && !in_part {
+                self.observer.delivered(&sent);
+            }
+            answer
+        })
+    }
+}
+
 /// In place of a processor whose work is done behind the queues.
 pub struct PassThrough;
 
@@ -230,7 +263,7 @@ mod tests {
 
     use super::*;
     use crate::component::{ComponentKind, Instruments};
-    use crate::pdata::{Origin, Signal};
+    use crate::pdata::Origin;
 
     struct Answers {
         with: Result<(), Refused>,
@@ -279,6 +312,40 @@ mod tests {
         assert!(refused.permanent);
         assert_eq!(refused.code, Some(Code::Internal));
         assert_eq!(counter.value(), 1);
+    }
+
+    #[derive(Default)]
+    struct Notes(AtomicUsize);
+
+    impl DeliveryObserver for Notes {
+        fn delivered(&self, batch: &Batch) {
+            self.0.fetch_add(batch.items(), Ordering::Relaxed);
+        }
+    }
+
+    struct InPart;
+
+    impl Stage for InPart {
+        fn consume(&self, _batch: Batch) -> BoxFuture<'_, Result<(), Refused>> {
+            Box::pin(async {
+                crate::component::taken_in_part();
+                Ok(())
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn only_traces_that_a_far_end_took_whole_are_told() {
+        let spans = |items| Batch::from_wire(Signal::Traces, bytes::Bytes::new(), items, Origin::internal());
+        let notes = Arc::new(Notes::default());
+        let before = |stage: Arc<dyn Stage>| Observed::before(stage, notes.clone());
+        before(answers(Ok(()))).consume(spans(5)).await.unwrap();
+        assert_eq!(notes.0.load(Ordering::Relaxed), 5);
+        let refused = answers(Err(Refused::retryable("no")));
+        before(refused).consume(spans(7)).await.unwrap_err();
+        before(Arc::new(InPart)).consume(spans(11)).await.unwrap();
+        before(answers(Ok(()))).consume(batch(13)).await.unwrap();
+        assert_eq!(notes.0.load(Ordering::Relaxed), 5);
     }
 
     #[tokio::test]

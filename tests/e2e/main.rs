@@ -20,6 +20,8 @@ mod hostile;
 mod own_traces;
 mod page;
 mod reload;
+#[cfg(all(feature = "aws", feature = "simulator"))]
+mod retention;
 mod shutdown;
 mod statuses;
 

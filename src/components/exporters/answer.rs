@@ -1,6 +1,6 @@
 //! What both OTLP exporters do with a partial success: say it and count it. Never offered again, counted as sent.
 
-use crate::component::{BuildContext, ComponentId, Counter, Instruments};
+use crate::component::{BuildContext, ComponentId, Counter, Instruments, taken_in_part};
 use crate::net::client::status::PartialSuccess;
 use crate::pdata::Signal;
 
@@ -25,6 +25,9 @@ impl Rejections {
         let Some(partial) = answer else {
             return;
         };
+        if partial.rejected > 0 {
+            taken_in_part();
+        }
         let message = partial.message.as_str();
         let exporter = self.exporter.as_str();
         match signal {

@@ -10,4 +10,6 @@ mod fixtures;
 pub mod memory_limiter;
 pub mod resource;
 mod select;
+#[cfg(feature = "aws")]
+pub mod span_retention;
 pub mod threshold_alert;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::names::{self, Found};
 use super::pipelines::{Reader, read_extensions};
-use super::{Checked, CheckedComponent, id};
+use super::{Checked, CheckedComponent, id, watched};
 use crate::component::{ComponentId, ComponentKind, Factory, Plan};
 use crate::config::{Document, Problems, Section, ServiceConfig};
 
@@ -47,6 +47,7 @@ pub fn check(document: &Document, registry: &[&dyn Factory]) -> Result<Checked, 
     }
     check_authenticators(&declared, &checked);
     check_storages(&declared, &checked);
+    watched::check(&declared, &checked);
     root.report_untaken();
     let problems = document.problems();
     if problems.has_errors() {

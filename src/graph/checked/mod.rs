@@ -7,6 +7,7 @@ mod names;
 mod pipelines;
 #[cfg(test)]
 mod tests;
+mod watched;
 
 use std::sync::Arc;
 

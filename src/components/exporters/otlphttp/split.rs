@@ -16,7 +16,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::component::{BuildContext, ComponentId, Counter, Refused, UnixNanos};
+use crate::component::{BuildContext, ComponentId, Counter, Refused, UnixNanos, taken_in_part};
 use crate::pdata::{Batch, Decoded, Signal};
 
 /// Uncompressed bytes of a request; what is left is for framing.
@@ -110,6 +110,7 @@ impl Splitter {
                     }
                 } else {
                     self.too_large.add(1);
+                    taken_in_part();
                 }
             } else if failed.refused.permanent {
                 refused_items += items as u64;
@@ -125,6 +126,7 @@ impl Splitter {
         match (again, never) {
             (Some(refused), _) => {
                 self.refused.add(refused_items);
+                taken_in_part();
                 Err(refused)
             }
             // Nothing of it is there: then all of it was dropped, and none of it sent.
@@ -134,6 +136,7 @@ impl Splitter {
             }
             (None, _) => {
                 self.refused.add(refused_items);
+                taken_in_part();
                 self.forget(&keys);
                 Ok(())
             }
@@ -234,10 +237,12 @@ impl Splitter {
     fn sound(&self, mut span: Span, now: UnixNanos) -> Option<Span> {
         if span.start_time_unix_nano < now.0.saturating_sub(OLDEST) {
             self.too_old.add(1);
+            taken_in_part();
             return None;
         }
         if span.start_time_unix_nano > now.0.saturating_add(AHEAD) {
             self.from_the_future.add(1);
+            taken_in_part();
             return None;
         }
         if span.encoded_len() <= LARGEST_SPAN {
@@ -246,9 +251,11 @@ impl Splitter {
         shorten(&mut span);
         if span.encoded_len() > LARGEST_SPAN {
             self.too_large.add(1);
+            taken_in_part();
             return None;
         }
         self.shortened.add(1);
+        taken_in_part();
         Some(span)
     }
 }

@@ -13,14 +13,14 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 
-use super::clients::Clients;
+use super::CALLS;
 use super::config::{self, Config};
 use super::emit::{Emitter, Wanted};
-use super::fetch::{self, Fetched};
-use super::listing::{RangeType, list};
 use super::signals::Signals;
-use super::windows::Window;
 use crate::aws::json::logs::filter_log_events;
+use crate::aws::xray::api::fetch::{self, Fetched};
+use crate::aws::xray::api::listing::{RangeType, list};
+use crate::aws::xray::api::{Clients, Names, Window};
 use crate::aws::xray::document::Arena;
 use crate::aws::xray::translate::logged_span;
 use crate::aws::{Access, AccessSettings, Failure};
@@ -115,7 +115,12 @@ impl Answers {
         let sdk = sdk.into_builder().http_client(canned.clone()).build();
         let mut context = BuildContext::standalone(ComponentKind::Receiver, "xray");
         context.clock = Arc::clone(&clock);
-        let clients = Clients::new(&access, &sdk, ("", &place.region), config.rate, &context);
+        let names = Names {
+            calls: CALLS,
+            account: "",
+            region: &place.region,
+        };
+        let clients = Clients::new(&access, &sdk, names, config.rate, &context);
         Some(Self {
             canned,
             clients,

@@ -5,9 +5,9 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
 use prost::Message;
 
-use super::fetch::Fetched;
 use super::seen::{Emitted, span_key};
 use super::state::{Known, REVISION_UNKNOWN};
+use crate::aws::xray::api::fetch::Fetched;
 use crate::aws::xray::translate::{Options, Reader, Spans};
 use crate::pdata::BatchId;
 

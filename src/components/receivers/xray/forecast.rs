@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
+use super::CALLS;
 use super::budget::cost;
-use super::clients::Clients;
 use super::config::{self, Config, Mode, Processed};
-use super::signals::counts;
 use crate::aws::access::account_of_arn;
+use crate::aws::xray::api::counted::counts;
+use crate::aws::xray::api::{Clients, Names};
 use crate::aws::{Access, Place};
 use crate::component::BuildContext;
 use crate::config::Section;
@@ -18,7 +19,7 @@ const MONTH_DAYS: f64 = 730.0 / 24.0;
 /// Traces that AWS does not bill in a month, of an account.
 pub const FREE_TRACES: f64 = 1e6;
 /// Ids of one BatchGetTraces.
-const BATCH: f64 = super::fetch::BATCH as f64;
+const BATCH: f64 = crate::aws::xray::api::fetch::BATCH as f64;
 /// Bytes of the state for each trace that is remembered: 18, and what pages of the file leave empty.
 const STATE_BYTES: f64 = 30.0;
 /// One metric of GetMetricData every five minutes.
@@ -87,7 +88,12 @@ impl Forecaster {
         let sdk = access.config(place).await;
         let account = place.role.as_ref().and_then(|role| account_of_arn(&role.role_arn));
         let account = account.unwrap_or_default().to_owned();
-        let clients = Clients::new(access, &sdk, (&account, &place.region), config.rate, context);
+        let names = Names {
+            calls: CALLS,
+            account: &account,
+            region: &place.region,
+        };
+        let clients = Clients::new(access, &sdk, names, config.rate, context);
         // The service's time is known after the first answer, the destination's.
         let to_logs = match config.mode {
             Mode::Summaries => false,

@@ -6,12 +6,9 @@
 
 pub mod answers;
 mod budget;
-mod clients;
 mod config;
 mod emit;
-mod fetch;
 pub mod forecast;
-mod listing;
 mod seen;
 mod shard;
 mod signals;
@@ -41,6 +38,9 @@ use crate::component::{
 };
 use crate::config::Section;
 use crate::pdata::Signal;
+
+/// The counter of its calls.
+const CALLS: &str = "xray_receiver_api_calls";
 
 /// The registry's entry.
 pub struct XRayFactory;

@@ -1,15 +1,10 @@
 //! Which time range is asked for next: disjoint, from the cursor to what has settled, no wider than AWS and memory allow.
 
+use crate::aws::xray::api::Window;
+
 /// Traces of a window that are a comfortable number: many more, and the next one is narrower.
 const COMFORTABLE: usize = 10_000;
 const NARROWEST_S: u64 = 10;
-
-/// A range, unix seconds: from inclusive, to exclusive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    pub from: u64,
-    pub to: u64,
-}
 
 /// Cuts time into windows.
 #[derive(Clone, Debug)]

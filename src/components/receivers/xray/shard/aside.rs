@@ -2,11 +2,11 @@
 
 use super::super::config::Mode;
 use super::super::emit::short_revision;
-use super::super::listing::RangeType;
 use super::super::state::{Commit, REVISION_UNKNOWN};
-use super::super::windows::Window;
 use super::{Shard, Stop};
 use crate::aws::Failure;
+use crate::aws::xray::api::Window;
+use crate::aws::xray::api::listing::RangeType;
 
 /// How often the destination of segments is asked.
 const DESTINATION_S: u64 = 600;

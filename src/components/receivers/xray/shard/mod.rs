@@ -15,18 +15,19 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use self::pass::Job;
+use super::CALLS;
 use super::budget::{self, Budget};
-use super::clients::Clients;
 use super::config::{Config, Mode, StartFrom};
 use super::emit::Emitter;
-use super::listing::{Listed, RangeType, list};
 use super::seen::trace_key;
 use super::signals::Signals;
 use super::state::{Commit, Due, State, StateError, day_of};
 use super::steps::{Step, Steps};
 use super::telemetry::Counts;
-use super::windows::{Cutter, Window};
+use super::windows::Cutter;
 use crate::aws::shards::Health;
+use crate::aws::xray::api::listing::{Listed, RangeType, list};
+use crate::aws::xray::api::{Clients, Names, Window};
 use crate::aws::{Access, Failure, Place};
 use crate::component::{BuildContext, Outlets, ReceiverCounts};
 use crate::pdata::Decoded;
@@ -117,8 +118,12 @@ impl Shard {
             .role
             .as_ref()
             .and_then(|role| crate::aws::access::account_of_arn(&role.role_arn));
-        let labels = (account.unwrap_or_default(), place.region.as_str());
-        let clients = Clients::new(&access, &sdk, labels, config.rate, &context);
+        let names = Names {
+            calls: CALLS,
+            account: account.unwrap_or_default(),
+            region: place.region.as_str(),
+        };
+        let clients = Clients::new(&access, &sdk, names, config.rate, &context);
         let now = context.clock.now().seconds();
         let number = |name: &str| state.number(name);
         let cursor = match (config.start_from, number("cursor")?) {
@@ -326,6 +331,7 @@ impl Shard {
                 listed.push(Listed {
                     id: id.clone(),
                     revision: None,
+                    partial: false,
                     start: due.since.saturating_sub(self.config().keep),
                     end: now,
                 });

@@ -7,14 +7,14 @@ use std::time::Duration;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 
 use super::super::emit::{Wanted, short_revision};
-use super::super::fetch::{self, Answer, Fetched};
-use super::super::listing::Listed;
 use super::super::seen::trace_key;
 use super::super::state::{Commit, Due, Known, day_of};
 use super::super::steps::Step;
-use super::super::windows::Window;
 use super::{Shard, Stop};
 use crate::aws::Failure;
+use crate::aws::xray::api::Window;
+use crate::aws::xray::api::fetch::{self, Answer, Fetched};
+use crate::aws::xray::api::listing::Listed;
 use crate::pdata::{BatchId, Decoded};
 
 /// Spans of one batch, and bytes.

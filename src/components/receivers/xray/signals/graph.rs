@@ -3,10 +3,10 @@
 use aws_sdk_xray::primitives::DateTime;
 use aws_sdk_xray::types::{ErrorStatistics, FaultStatistics, HistogramEntry, Service};
 
-use super::super::clients::Clients;
 use super::metrics::{Metrics, Span};
 use super::{MOST_PAGES, Signals};
 use crate::aws::Failure;
+use crate::aws::xray::api::Clients;
 
 /// The longest window of GetServiceGraph.
 const LONGEST_S: u64 = 6 * 3_600;

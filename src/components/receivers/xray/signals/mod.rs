@@ -10,11 +10,9 @@ use std::collections::BTreeMap;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 
 use self::metrics::{Metrics, Span};
-pub use self::processed::counts;
-use super::clients::Clients;
 use super::config::{Config, Processed};
-use super::windows::Window;
 use crate::aws::Failure;
+use crate::aws::xray::api::{Clients, Window};
 
 /// Pages of one answer; more is a loop.
 const MOST_PAGES: usize = 100;

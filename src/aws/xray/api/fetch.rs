@@ -8,7 +8,7 @@ use aws_sdk_xray::primitives::DateTime;
 use aws_sdk_xray::types::{RetrievalStatus, TraceFormatType};
 
 use super::clients::Clients;
-use super::windows::Window;
+use super::Window;
 use crate::aws::Failure;
 use crate::component::Clock;
 

@@ -8,7 +8,7 @@ use aws_sdk_xray::primitives::DateTime;
 use aws_sdk_xray::types::{SamplingStrategy, SamplingStrategyName, TimeRangeType};
 
 use super::clients::Clients;
-use super::windows::Window;
+use super::Window;
 use crate::aws::Failure;
 use crate::component::Clock;
 
@@ -33,6 +33,8 @@ pub enum RangeType {
 pub struct Listed {
     pub id: String,
     pub revision: Option<i64>,
+    /// A segment of it is in progress.
+    pub partial: bool,
     /// The time it lies in, unix seconds.
     pub start: u64,
     pub end: u64,
@@ -99,6 +101,7 @@ pub async fn list(
             let listed = Listed {
                 id: id.to_owned(),
                 revision: Some(i64::from(summary.revision())).filter(|revision| *revision > 0),
+                partial: summary.is_partial().unwrap_or_default(),
                 start: start.min(window.to),
                 end: window.to.max(start + seconds),
             };
@@ -106,6 +109,7 @@ pub async fn list(
                 Some(position) => {
                     let have = &mut listing.traces[*position];
                     have.revision = have.revision.max(listed.revision);
+                    have.partial |= listed.partial;
                 }
                 None => {
                     by_id.insert(id.to_owned(), listing.traces.len());

@@ -10,7 +10,7 @@ use aws_sdk_xray::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use crate::aws::json::{JsonClient, Service};
-use crate::aws::rate::{Bucket, Limits};
+use crate::aws::rate::{Limits, Rates};
 use crate::aws::{Access, Calls, Failure};
 use crate::component::{BuildContext, Clock, Counter};
 
@@ -104,26 +104,38 @@ pub struct Clients {
     clock: Arc<dyn Clock>,
 }
 
+/// How calls are counted: by whom, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct Names<'a> {
+    /// The counter of calls, with the labels `region`, `op` and `outcome`.
+    pub calls: &'static str,
+    /// As a label; empty: our own.
+    pub account: &'a str,
+    pub region: &'a str,
+}
+
 impl Clients {
-    /// `place`: account and region, as labels.
+    /// All who ask the same account and region draw from one bucket.
     pub fn new(
         access: &Access,
         config: &SdkConfig,
-        place: (&str, &str),
+        names: Names<'_>,
         limits: Limits,
         context: &BuildContext,
     ) -> Self {
-        let bucket = |limits| Arc::new(Bucket::new(limits, context.clock.now()));
-        let xrays = bucket(limits);
-        let through = |bucket: &Arc<Bucket>, api: &'static str, action: &'static str| {
+        let place = (names.account, names.region);
+        let rates: Arc<Rates> = context.commons.get();
+        let bucket = |api, limits| rates.bucket(place, api, limits, context.clock.now());
+        let xrays = bucket("xray", limits);
+        let through = |bucket: &Arc<crate::aws::rate::Bucket>, api: &'static str, action: &'static str| {
             let clock = Arc::clone(&context.clock);
             let calls = Calls::through(Arc::clone(bucket), (api, action), clock, &context.instruments, place);
             let counter = |outcome| {
-                let labels = [("region", place.1), ("op", api), ("outcome", outcome)];
+                let labels = [("region", names.region), ("op", api), ("outcome", outcome)];
                 let help = "Calls of the X-Ray API, and of what is asked beside it.";
                 (
                     outcome,
-                    context.instruments.counter("xray_receiver_api_calls", help, &labels),
+                    context.instruments.counter(names.calls, help, &labels),
                 )
             };
             Operation {
@@ -138,12 +150,12 @@ impl Clients {
             cloudwatch: access.cloudwatch(config),
             logs: access.json(config, Service::Logs),
             processed: through(
-                &bucket(Limits::GET_METRIC_DATA),
+                &bucket("GetMetricData of X-Ray", Limits::GET_METRIC_DATA),
                 "GetMetricData",
                 "cloudwatch:GetMetricData",
             ),
             events: through(
-                &bucket(Limits::FILTER_LOG_EVENTS),
+                &bucket("FilterLogEvents", Limits::FILTER_LOG_EVENTS),
                 "FilterLogEvents",
                 "logs:FilterLogEvents",
             ),
@@ -167,6 +179,11 @@ impl Clients {
         self.xray = client(access, config, &self.ahead, &self.clock);
         self.cloudwatch = access.cloudwatch(config);
         self.logs = access.json(config, Service::Logs);
+    }
+
+    /// How far the service's clock is ahead of ours, seconds.
+    pub fn ahead(&self) -> i64 {
+        self.ahead.0.load(Ordering::Relaxed)
     }
 
     /// The service's time, unix seconds.

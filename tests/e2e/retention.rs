@@ -1,0 +1,167 @@
+//! Span retention in the real process: what a far end has acknowledged is in the ledger after a kill, what it has not is
+//! never called archived, and `retention check --once` says so with the exit codes of monitoring plug-ins.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prost::Message;
+use radiosonde::component::{Clock, SystemClock};
+use radiosonde::simulator::{Fault, FaultKind, Scenario, Simulator, VirtualClock};
+
+use crate::support::far_end::FarEnd;
+use crate::support::{Agent, PATIENCE, binary, free_ports, http};
+
+/// Traces go to X-Ray (simulated) and to a backend; the ledger notes the backend.
+fn config(port: u16, aws: &str, back_end: SocketAddr) -> String {
+    let keys = "credentials: {access_key_id: AKIASIM0111122223333, secret_access_key: simulated}";
+    format!(
+        r#"
+receivers:
+  otlp: {{protocols: {{http: {{endpoint: "127.0.0.1:{port}"}}}}}}
+processors:
+  span_retention:
+    regions: [eu-central-1]
+    endpoint: {aws}
+    {keys}
+    archives: [{{ledger: {{exporters: [otlp]}}}}]
+    schedule: {{every: 24h, jitter: 24h}}
+exporters:
+  otlp: {{endpoint: "{back_end}", compression: none, tls: {{insecure: true}}}}
+  awsxray:
+    region: eu-central-1
+    endpoint: {aws}
+    {keys}
+service:
+  admin: {{endpoint: "127.0.0.1:0"}}
+  telemetry: {{metrics: {{level: none}}}}
+  pipelines:
+    traces: {{receivers: [otlp], processors: [span_retention], exporters: [otlp, awsxray]}}
+"#
+    )
+}
+
+/// A trace of one span that began so many hours ago.
+fn trace(number: u8, hours: u64) -> Vec<u8> {
+    let start = SystemClock.now().0 - hours * 3_600_000_000_000;
+    let span = Span {
+        trace_id: vec![number; 16],
+        span_id: vec![number; 8],
+        name: "GET /".to_owned(),
+        kind: 2,
+        start_time_unix_nano: start,
+        end_time_unix_nano: start + 1_000_000,
+        ..Span::default()
+    };
+    let scope = ScopeSpans {
+        spans: vec![span],
+        ..ScopeSpans::default()
+    };
+    let resource = ResourceSpans {
+        scope_spans: vec![scope],
+        ..ResourceSpans::default()
+    };
+    ExportTraceServiceRequest {
+        resource_spans: vec![resource],
+    }
+    .encode_to_vec()
+}
+
+fn send(port: u16, body: &[u8]) {
+    let (status, text) = http(port, "POST", "/v1/traces", "application/x-protobuf", body).unwrap();
+    assert_eq!(status, 200, "{text}");
+}
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..PATIENCE.as_millis() / 20 {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("{what}");
+}
+
+fn bytes_below(folder: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    let size = |entry: std::io::Result<std::fs::DirEntry>| {
+        let path = entry.unwrap().path();
+        if path.is_dir() { bytes_below(&path) } else { std::fs::metadata(&path).map_or(0, |meta| meta.len()) }
+    };
+    entries.map(size).sum()
+}
+
+fn check(config: &Path, state: &Path, more: &[&str]) -> Output {
+    let mut command = Command::new(binary());
+    command.args(["retention", "check", "--once", "--config"]).arg(config);
+    command.arg("--state-dir").arg(state).args(more);
+    command.env_remove("RADIOSONDE_STATE_DIR").output().unwrap()
+}
+
+#[test]
+fn what_was_acknowledged_survives_a_kill_and_what_was_not_is_never_called_archived() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let clock = VirtualClock::running(SystemClock.now(), 1.0);
+    let simulator = Simulator::new(Scenario::quiet(), clock);
+    let served = runtime.block_on(simulator.serve(SocketAddr::from(([127, 0, 0, 1], 0)))).unwrap();
+    let far_end = FarEnd::start();
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let state = folder.path().join("state");
+    let port = free_ports(1)[0];
+    let text = config(port, &served.url(), far_end.address);
+    let variables = [("RADIOSONDE_STATE_DIR", state.to_str().unwrap())];
+    let agent = Agent::spawn_in(&folder, &text, &variables).until_ready();
+
+    send(port, &trace(1, 2));
+    far_end.wait_for(1);
+    let ledger = state.join("retention-ledger/otlp");
+    until("the ledger is written", || bytes_below(&ledger) > 0);
+    // The backend refuses this one for good, X-Ray takes it.
+    far_end.refuse_every(1);
+    send(port, &trace(2, 2));
+    let documents = || simulator.command_xray("").unwrap()["documents"].as_u64().unwrap();
+    until("X-Ray has both", || documents() == 2);
+    far_end.refuse_every(0);
+    // Killed between the acknowledgement of this one and the moment in which the ledger would be written.
+    send(port, &trace(3, 2));
+    far_end.wait_for(2);
+    until("X-Ray has all", || documents() == 3);
+    drop(agent);
+
+    let config = folder.path().join("config.yaml");
+    let output = check(&config, &state, &["--format", "json"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    let json: serde_json::Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said} {complaint}"));
+    let report = &json["processors"]["span_retention"];
+    let states = &report["states"];
+    assert_eq!(states["unknown"], 0, "{report:#}");
+    let pending = report["places"][0]["examples"]["pending"].to_string();
+    assert!(pending.contains(&"02".repeat(16)), "{report:#}");
+    assert!(!pending.contains(&"01".repeat(16)), "{report:#}");
+    let archived = states["archived"].as_u64().unwrap();
+    assert!((1..=2).contains(&archived) && archived + states["pending"].as_u64().unwrap() == 3, "{report:#}");
+    assert_eq!(report["cost"]["scanned"], simulator.bill().of("GetTraceSummaries").units);
+    assert_eq!((output.status.code(), &json["exit_code"]), (Some(0), &serde_json::Value::from(0)));
+
+    // One that is at risk is critical, one of which nothing can be read is not ok, and wrong usage is unknown.
+    let agent = Agent::spawn_in(&folder, &text, &variables).until_ready();
+    far_end.refuse_every(1);
+    send(port, &trace(4, 29 * 24));
+    until("X-Ray has it", || documents() == 4);
+    drop(agent);
+    let output = check(&config, &state, &[]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("at_risk       1") && said.contains("Cost: 4 traces scanned"), "{said}");
+    simulator.set_faults(vec![Fault::of("GetTraceSummaries", -10, 1_000, FaultKind::Denied)]);
+    assert_eq!(check(&config, &state, &[]).status.code(), Some(3));
+    assert_eq!(check(&config, &state, &["--archive"]).status.code(), Some(3));
+    assert_eq!(check(&config, &state, &["--nonsense"]).status.code(), Some(3));
+    assert_eq!(check(Path::new("/nowhere.yaml"), &state, &[]).status.code(), Some(3));
+    runtime.block_on(served.stop());
+}
