@@ -104,7 +104,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         return healthcheck::run(&rest);
     }
     #[cfg(feature = "aws")]
-    let is_check = args.get(1).is_some_and(|first| first == "retention") && args.get(2).is_some_and(|second| second == "check");
+    let is_check =
+        args.get(1).is_some_and(|first| first == "retention") && args.get(2).is_some_and(|second| second == "check");
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {

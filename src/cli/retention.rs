@@ -62,7 +62,9 @@ pub fn check(args: &CheckArgs, inputs: &Inputs, environment: &dyn Environment) -
 
 fn checked_once(args: &CheckArgs, inputs: &Inputs, environment: &dyn Environment) -> Result<u8, String> {
     if args.archive {
-        return Err("`--archive` is not built yet: the running agent archives, with `on_at_risk: [archive]`".to_owned());
+        return Err(
+            "`--archive` is not built yet: the running agent archives, with `on_at_risk: [archive]`".to_owned(),
+        );
     }
     let document = Document::load(inputs, environment).map_err(|problems| problems.to_string())?;
     let valid = checked::check(&document, REGISTRY).map_err(|problems| problems.to_string())?;
@@ -79,16 +81,26 @@ fn checked_once(args: &CheckArgs, inputs: &Inputs, environment: &dyn Environment
         let _ = std::fs::remove_dir_all(&scratch);
         reports.insert(id, (report?, settings));
     }
-    let codes: Vec<u8> = reports.values().map(|(report, settings)| report.exit_code(settings.exit_code)).collect();
+    let codes: Vec<u8> = reports
+        .values()
+        .map(|(report, settings)| report.exit_code(settings.exit_code))
+        .collect();
     let code = [2, 3, 1].into_iter().find(|code| codes.contains(code)).unwrap_or(0);
     match args.format {
         Format::Json => {
-            let shown: BTreeMap<&str, _> = reports.iter().map(|(id, (report, _))| (id.as_str(), report.to_json())).collect();
+            let shown: BTreeMap<&str, _> = reports
+                .iter()
+                .map(|(id, (report, _))| (id.as_str(), report.to_json()))
+                .collect();
             output::json(&json!({"exit_code": code, "processors": shown}));
         }
         Format::Text => {
             for (id, (report, _)) in &reports {
-                let heading = if reports.len() > 1 { format!("{id}\n") } else { String::new() };
+                let heading = if reports.len() > 1 {
+                    format!("{id}\n")
+                } else {
+                    String::new()
+                };
                 output::text(&format!("{heading}{}", report.to_text()));
             }
         }
@@ -109,7 +121,9 @@ fn settings_of(document: &Document) -> Result<Vec<(String, Arc<Settings>)>, Stri
         found.push((key, Arc::new(settings)));
     }
     if found.is_empty() {
-        return Err(format!("the configuration has no processor `{TYPE}`: nothing says what is to be kept"));
+        return Err(format!(
+            "the configuration has no processor `{TYPE}`: nothing says what is to be kept"
+        ));
     }
     Ok(found)
 }
@@ -119,9 +133,12 @@ async fn look(id: &str, settings: &Arc<Settings>, state_dir: Option<&Path>, scra
     let Some(state_dir) = state_dir else {
         return Err("the ledger is in the agent's state directory: name it with `--state-dir`".to_owned());
     };
-    fs.create_dir(scratch).map_err(|error| format!("{}: {error}", scratch.display()))?;
+    fs.create_dir(scratch)
+        .map_err(|error| format!("{}: {error}", scratch.display()))?;
     let sides = sides_of(settings, state_dir, &fs, true);
-    let sides = sides.map_err(|error| format!("{}: {error}", state_dir.display()))?.sides;
+    let sides = sides
+        .map_err(|error| format!("{}: {error}", state_dir.display()))?
+        .sides;
     let context = BuildContext::standalone(ComponentKind::Processor, id);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let sides = opened(settings, sides, &clock).await;

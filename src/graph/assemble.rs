@@ -176,7 +176,9 @@ impl Assembly<'_> {
     fn watchers_of(&self, exporter: &ComponentId) -> Vec<Arc<CheckedComponent>> {
         let named = self.state.pipelines.iter().flat_map(|pipeline| &pipeline.processors);
         let named: BTreeSet<&ComponentId> = named.collect();
-        let found = named.into_iter().filter_map(|id| self.find(ComponentKind::Processor, id));
+        let found = named
+            .into_iter()
+            .filter_map(|id| self.find(ComponentKind::Processor, id));
         let watches = |component: &&Arc<CheckedComponent>| match &component.plan {
             Plan::Processor(plan) => plan.observes().iter().any(|(_, id)| id == exporter),
             _ => false,

@@ -74,7 +74,11 @@ pub struct Exporter {
 
 impl Exporter {
     /// `watchers`: processors that want to know of its deliveries.
-    pub fn build(host: &Host, plan: &Arc<CheckedComponent>, watchers: &[Arc<CheckedComponent>]) -> Result<Self, StartError> {
+    pub fn build(
+        host: &Host,
+        plan: &Arc<CheckedComponent>,
+        watchers: &[Arc<CheckedComponent>],
+    ) -> Result<Self, StartError> {
         let origin = Origin::new(host, plan);
         let Plan::Exporter(exporter) = &plan.plan else {
             return Err(origin.wrong_plan());
@@ -85,7 +89,9 @@ impl Exporter {
             far_end = Arc::new(Traced::before(far_end, format!("exporter/{}", plan.id)));
         }
         for watcher in watchers {
-            let Plan::Processor(processor) = &watcher.plan else { continue };
+            let Plan::Processor(processor) = &watcher.plan else {
+                continue;
+            };
             let context = host.context(watcher.kind, &watcher.id);
             let observer = processor.observer(context, &plan.id)?;
             far_end = Arc::new(Observed::before(far_end, observer));

@@ -82,7 +82,10 @@ impl DeliveryObserver for Noter {
             if traces.read(&part).is_err() {
                 self.errors.add(1);
                 if let Some(left_out) = self.log.admit() {
-                    tracing::warn!(left_out, "delivered spans cannot be read and are not in the retention ledger");
+                    tracing::warn!(
+                        left_out,
+                        "delivered spans cannot be read and are not in the retention ledger"
+                    );
                 }
             }
         }

@@ -83,6 +83,7 @@ pub fn sides_of(settings: &Settings, state_dir: &Path, fs: &Arc<dyn Fs>, only_re
                 position,
                 name: exporter.to_string(),
                 keep: wanted.keep,
+                verified_by: wanted.verified_by.clone(),
             });
         }
         ledgers.push(ledger);
@@ -167,20 +168,30 @@ impl Runtime {
         let fs: Arc<dyn Fs> = Arc::new(RealFs);
         let cannot = |error: std::io::Error| {
             let place = state_dir.display();
-            StartError::new(context, format!("the retention ledger below {place} cannot be opened: {error}"))
+            StartError::new(
+                context,
+                format!("the retention ledger below {place} cannot be opened: {error}"),
+            )
         };
         let Sides { ledgers, sides, noted } = sides_of(settings, state_dir, &fs, false).map_err(cannot)?;
-        let root = settings.ledgers.first().map_or("retention-ledger", |ledger| ledger.path.as_str());
+        let root = settings
+            .ledgers
+            .first()
+            .map_or("retention-ledger", |ledger| ledger.path.as_str());
         let lists = state_dir.join(root).join(LISTS);
         fs.create_dir(&lists).map_err(cannot)?;
         for ledger in &ledgers {
             let before = ledger.bytes().map_err(cannot)? / Row::BYTES as u64;
             let observed = Arc::downgrade(ledger);
             let help = "Rows of the ledger: about one for each trace that a far end has acknowledged.";
-            context.instruments.observe("aws_xray_retention_ledger_entries", help, &[], move || {
-                let added = observed.upgrade().map(|ledger| ledger.tally.added.load(Ordering::Relaxed));
-                (before + added.unwrap_or(0)) as f64
-            });
+            context
+                .instruments
+                .observe("aws_xray_retention_ledger_entries", help, &[], move || {
+                    let added = observed
+                        .upgrade()
+                        .map(|ledger| ledger.tally.added.load(Ordering::Relaxed));
+                    (before + added.unwrap_or(0)) as f64
+                });
         }
         let errors = context.instruments.counter(
             "aws_xray_retention_ledger_errors_total",
@@ -323,7 +334,9 @@ impl Runtime {
                 auditor.telemetry.skipped();
             }
             let until_next = every.as_nanos() * (passed + 1) - took.as_nanos();
-            clock.sleep(Duration::from_nanos(u64::try_from(until_next).unwrap_or(u64::MAX))).await;
+            clock
+                .sleep(Duration::from_nanos(u64::try_from(until_next).unwrap_or(u64::MAX)))
+                .await;
         }
     }
 
@@ -340,7 +353,10 @@ impl Runtime {
         if report.at.saturating_sub(since) < self.settings.unknown_for.as_secs() {
             return;
         }
-        let trouble = format!("the state of {unknown} traces has been unknown for {}", days(report.at - since));
+        let trouble = format!(
+            "the state of {unknown} traces has been unknown for {}",
+            days(report.at - since)
+        );
         tracing::error!(processor = %self.context.id, event = "aws.xray.retention.unknown", unknown, since,
             "the retention check does not see all traces");
         health.report("retention", Some(trouble));
@@ -362,7 +378,9 @@ impl Runtime {
 impl Running for Runtime {
     fn stop(&self, deadline: Deadline) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            let users = self.users.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |users| users.checked_sub(1));
+            let users = self
+                .users
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |users| users.checked_sub(1));
             if users.is_ok_and(|before| before > 1) {
                 return;
             }

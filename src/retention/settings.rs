@@ -33,7 +33,11 @@ impl Days {
     fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let (days, rest) = match text.split_once('d') {
-            Some((days, rest)) => (days.parse::<u32>().map_err(|_| "write days as a whole number, such as 30d")?, rest),
+            Some((days, rest)) => (
+                days.parse::<u32>()
+                    .map_err(|_| "write days as a whole number, such as 30d")?,
+                rest,
+            ),
             None => (0, text),
         };
         let rest = match rest {
@@ -219,6 +223,7 @@ struct LedgerKeys {
     path: String,
     exporters: Vec<String>,
     keep: Days,
+    verified_by: String,
 }
 
 impl Default for LedgerKeys {
@@ -227,6 +232,7 @@ impl Default for LedgerKeys {
             path: "retention-ledger".to_owned(),
             exporters: Vec::new(),
             keep: Days::default(),
+            verified_by: String::new(),
         }
     }
 }
@@ -263,6 +269,8 @@ pub struct LedgerSettings {
     pub exporters: Vec<ComponentId>,
     /// How long the far ends keep what they were sent; `None`: for ever.
     pub keep: Option<Duration>,
+    /// The name of the archive that is asked whether copies are still there; empty: none.
+    pub verified_by: String,
     /// Path of the key, for problems with it.
     pub key: String,
 }
@@ -302,7 +310,9 @@ impl Settings {
         let keys: Keys = section.read()?;
         let schedule: ScheduleKeys = section.read_group("schedule")?;
         let scope: ScopeKeys = section.read_group("scope")?;
-        let sets_read_units = section.take("budget").is_some_and(|group| group.has("dynamodb_rru_per_s"));
+        let sets_read_units = section
+            .take("budget")
+            .is_some_and(|group| group.has("dynamodb_rru_per_s"));
         let budget: BudgetKeys = section.read_group("budget")?;
         let max_age: MaxAgeKeys = section.read_group("max_age")?;
         let rate: RateKeys = section.read_group("rate")?;
@@ -323,13 +333,19 @@ impl Settings {
             }
         }
         if !keys.archive_pipeline.is_empty() && !on_due.archive && !on_at_risk.archive {
-            section.warn_at("archive_pipeline", "is not used: neither `on_due` nor `on_at_risk` has the action `archive`");
+            section.warn_at(
+                "archive_pipeline",
+                "is not used: neither `on_due` nor `on_at_risk` has the action `archive`",
+            );
         }
         let (ledgers, asked) = archives(section);
         check_times(section, &keys, &schedule, ledgers.is_empty() && asked.is_empty());
         let has_table = asked.iter().any(|archive| matches!(archive, ArchivePlan::Table { .. }));
         if sets_read_units && !has_table {
-            section.warn_at("budget::dynamodb_rru_per_s", "has no effect: no archive is a DynamoDB table");
+            section.warn_at(
+                "budget::dynamodb_rru_per_s",
+                "has no effect: no archive is a DynamoDB table",
+            );
         }
         check_scope(section, &scope, &rate);
         Some(Self {
@@ -419,7 +435,9 @@ fn archives(section: &Section) -> (Vec<LedgerSettings>, Vec<ArchivePlan>) {
                 }
             }
             "dynamodb" | "s3" => {
-                let Some(plan) = ArchivePlan::check(archive) else { continue };
+                let Some(plan) = ArchivePlan::check(archive) else {
+                    continue;
+                };
                 if asked.iter().any(|other| other.name() == plan.name()) {
                     archive.error(format!("the archive \"{}\" is named twice", plan.name()));
                 }
@@ -429,6 +447,14 @@ fn archives(section: &Section) -> (Vec<LedgerSettings>, Vec<ArchivePlan>) {
                 archive.error(format!("{other:?} is no archive; use dynamodb, s3 or ledger"));
                 archive.take_all();
             }
+        }
+    }
+    let names: Vec<&str> = asked.iter().map(ArchivePlan::name).collect();
+    for ledger in ledgers.iter().filter(|ledger| !ledger.verified_by.is_empty()) {
+        if !names.contains(&ledger.verified_by.as_str()) {
+            let key = format!("{}::verified_by", ledger.key);
+            let message = format!("names no archive beside it; there are: {}", names.join(", "));
+            section.error_at(&key, message);
         }
     }
     (ledgers, asked)
@@ -456,6 +482,7 @@ fn read_ledger(group: &Section, key: String) -> Option<LedgerSettings> {
         path: keys.path,
         exporters: keys.exporters.iter().map(|id| ComponentId::new(id)).collect(),
         keep: Some(keys.keep.0).filter(|keep| !keep.is_zero()),
+        verified_by: keys.verified_by,
         key,
     })
 }
@@ -500,11 +527,17 @@ fn check_scope(section: &Section, scope: &ScopeKeys, rate: &RateKeys) {
     if !(scope.sample > 0.0 && scope.sample <= 1.0) {
         section.error_at("scope::sample", "must be above 0 and at most 1");
     } else if scope.sample < 1.0 {
-        section.warn_at("scope::sample", "below 1 only a share of the traces is looked at: states are estimates");
+        section.warn_at(
+            "scope::sample",
+            "below 1 only a share of the traces is looked at: states are estimates",
+        );
     }
     for (number, group) in scope.groups.iter().enumerate() {
         if group.is_empty() || group.len() > 32 {
-            section.error_at(&format!("scope::groups::{number}"), "must be the name of an X-Ray group");
+            section.error_at(
+                &format!("scope::groups::{number}"),
+                "must be the name of an X-Ray group",
+            );
         }
     }
     if !(rate.initial > 0.0 && rate.max >= rate.initial && rate.max <= 1_000.0) {

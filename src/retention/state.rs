@@ -252,13 +252,7 @@ impl Weighed {
         weighed
     }
 
-    fn state(
-        &self,
-        policy: &Policy,
-        expired: bool,
-        left: Duration,
-        required_until: u64,
-    ) -> (State, Option<String>) {
+    fn state(&self, policy: &Policy, expired: bool, left: Duration, required_until: u64) -> (State, Option<String>) {
         let missing = self.undecided.clone().or_else(|| self.unread.clone());
         if let Some(until) = self.complete_until {
             let is_long = policy.required.is_zero() || until >= required_until;
@@ -308,7 +302,10 @@ fn completeness(source: &Source, copy: &Held) -> Completeness {
     if let (Some(xor), false) = (facts.span_xor, copy.xors.is_empty()) {
         let sum = copy.xors.iter().fold(0, |sum, xor| sum ^ xor);
         // An archive that has more spans than X-Ray has them all.
-        let has_more = copy.spans.zip(facts.spans).is_some_and(|(stored, current)| stored > current);
+        let has_more = copy
+            .spans
+            .zip(facts.spans)
+            .is_some_and(|(stored, current)| stored > current);
         let is_same = sum == xor || copy.xors.contains(&xor) || has_more;
         return if is_same && (copy.only_ended || !facts.in_progress) {
             Completeness::Complete
@@ -320,7 +317,10 @@ fn completeness(source: &Source, copy: &Held) -> Completeness {
         return Completeness::Undecided("a span was open when it was delivered".to_owned());
     }
     let has_fewer = copy.spans.zip(facts.spans).map(|(stored, current)| stored < current);
-    let is_older = copy.revision.zip(facts.revision).map(|(stored, current)| stored < current);
+    let is_older = copy
+        .revision
+        .zip(facts.revision)
+        .map(|(stored, current)| stored < current);
     match (has_fewer, is_older) {
         (Some(true), _) | (_, Some(true)) => return Completeness::Partial,
         (_, Some(false)) => return Completeness::Complete,
@@ -332,8 +332,8 @@ fn completeness(source: &Source, copy: &Held) -> Completeness {
     }
     match facts.revision {
         _ if facts.in_progress => Completeness::Undecided("X-Ray has a segment in progress".to_owned()),
-        // Sent in one piece: what was delivered of it is all of it.
-        Some(1) => Completeness::Complete,
+        // Sent in one piece: what was delivered of it is all of it. What others have copied may be a part.
+        Some(1) if copy.only_ended => Completeness::Complete,
         Some(revision) => Completeness::Undecided(format!("not compared with revision {revision} of X-Ray")),
         None => Completeness::Undecided("X-Ray tells no revision, and it was not compared".to_owned()),
     }

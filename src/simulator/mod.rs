@@ -195,6 +195,14 @@ impl Simulator {
         self.xray.truth(&self.world().scenario, from, to)
     }
 
+    /// Puts a segment document into the simulated X-Ray, of whatever age.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn put_segment(&self, document: serde_json::Value) -> Result<(), String> {
+        self.xray.put_segment(document, self.now_s())
+    }
+
     /// Changes the simulated X-Ray as `/_sim/xray` does.
     ///
     /// # Errors

@@ -154,6 +154,8 @@ fn a_throttled_table_shows_with_its_alert_and_the_same_goes_to_another_agent() {
     assert_eq!(code, Some(0), "{lines}\n{errors}");
     assert_eq!(errors, "", "no log between the lines");
     assert!(lines.contains("stopped. CloudWatch was asked "), "{lines}");
+    let forgotten = "traces that X-Ray will forget: 1 archived, 1 with an empty copy, 1 due, 1 at risk";
+    assert!(lines.contains(forgotten), "{lines}");
     assert!(!lines.contains("settings  "), "the filtered table: {lines}");
 
     backend.signal(Signal::SIGTERM);

@@ -87,10 +87,16 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 fn bytes_below(folder: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return 0;
+    };
     let size = |entry: std::io::Result<std::fs::DirEntry>| {
         let path = entry.unwrap().path();
-        if path.is_dir() { bytes_below(&path) } else { std::fs::metadata(&path).map_or(0, |meta| meta.len()) }
+        if path.is_dir() {
+            bytes_below(&path)
+        } else {
+            std::fs::metadata(&path).map_or(0, |meta| meta.len())
+        }
     };
     entries.map(size).sum()
 }
@@ -104,10 +110,16 @@ fn check(config: &Path, state: &Path, more: &[&str]) -> Output {
 
 #[test]
 fn what_was_acknowledged_survives_a_kill_and_what_was_not_is_never_called_archived() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
     let clock = VirtualClock::running(SystemClock.now(), 1.0);
     let simulator = Simulator::new(Scenario::quiet(), clock);
-    let served = runtime.block_on(simulator.serve(SocketAddr::from(([127, 0, 0, 1], 0)))).unwrap();
+    let served = runtime
+        .block_on(simulator.serve(SocketAddr::from(([127, 0, 0, 1], 0))))
+        .unwrap();
     let far_end = FarEnd::start();
     let folder = Arc::new(tempfile::tempdir().unwrap());
     let state = folder.path().join("state");
@@ -144,9 +156,18 @@ fn what_was_acknowledged_survives_a_kill_and_what_was_not_is_never_called_archiv
     assert!(pending.contains(&"02".repeat(16)), "{report:#}");
     assert!(!pending.contains(&"01".repeat(16)), "{report:#}");
     let archived = states["archived"].as_u64().unwrap();
-    assert!((1..=2).contains(&archived) && archived + states["pending"].as_u64().unwrap() == 3, "{report:#}");
-    assert_eq!(report["cost"]["scanned"], simulator.bill().of("GetTraceSummaries").units);
-    assert_eq!((output.status.code(), &json["exit_code"]), (Some(0), &serde_json::Value::from(0)));
+    assert!(
+        (1..=2).contains(&archived) && archived + states["pending"].as_u64().unwrap() == 3,
+        "{report:#}"
+    );
+    assert_eq!(
+        report["cost"]["scanned"],
+        simulator.bill().of("GetTraceSummaries").units
+    );
+    assert_eq!(
+        (output.status.code(), &json["exit_code"]),
+        (Some(0), &serde_json::Value::from(0))
+    );
 
     // One that is at risk is critical, one of which nothing can be read is not ok, and wrong usage is unknown.
     let agent = Agent::spawn_in(&folder, &text, &variables).until_ready();
@@ -157,7 +178,10 @@ fn what_was_acknowledged_survives_a_kill_and_what_was_not_is_never_called_archiv
     let output = check(&config, &state, &[]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("at_risk       1") && said.contains("Cost: 4 traces scanned"), "{said}");
+    assert!(
+        said.contains("at_risk       1") && said.contains("Cost: 4 traces scanned"),
+        "{said}"
+    );
     simulator.set_faults(vec![Fault::of("GetTraceSummaries", -10, 1_000, FaultKind::Denied)]);
     assert_eq!(check(&config, &state, &[]).status.code(), Some(3));
     assert_eq!(check(&config, &state, &["--archive"]).status.code(), Some(3));

@@ -6,8 +6,10 @@
 
 mod banner;
 mod overlay;
+mod retention;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,11 +85,13 @@ async fn run(args: &DemoArgs) -> Result<(), String> {
         .serve(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
         .await
         .map_err(|error| format!("simulated AWS: {error}"))?;
+    retention::prepare(&simulator)?;
+    let state = retention::State::new()?;
     // Wrong arguments and the log's settings show before anything listens.
     let config = load(&overlay(&served.url(), own_ports()?, &args.exporter)?)?;
     let registry = Registry::default();
     let telemetry = telemetry::start(&config.service.telemetry, &registry, started, false)?;
-    let agent = Agent::start(args, &served.url(), &clock, &registry, started).await?;
+    let agent = Agent::start(args, &served.url(), &clock, &registry, (state.path.as_path(), started)).await?;
     let end = async {
         match args.duration {
             Some(duration) => tokio::time::sleep(duration).await,
@@ -98,11 +102,13 @@ async fn run(args: &DemoArgs) -> Result<(), String> {
         () = told_to_stop() => {}
         () = end => {}
         () = keep_behind(&clock, &SystemClock) => {}
+        () = retention::tell(&registry, |line| output::text(&format!("{line}\n"))) => {}
     }
     output::text("\nstopping ...\n");
     agent.stop().await;
     served.stop().await;
     telemetry.stop(Deadline::after(Duration::from_secs(1))).await;
+    state.remove();
     let metrics = simulator.bill().of("GetMetricData");
     output::text(&format!(
         "stopped. CloudWatch was asked {} times for {} metrics in all: {:.4} USD on a real account.\n",
@@ -139,7 +145,7 @@ impl Agent {
         aws: &str,
         clock: &VirtualClock,
         registry: &Registry,
-        started: Instant,
+        (state_dir, started): (&Path, Instant),
     ) -> Result<Self, String> {
         let mut tries = 1;
         loop {
@@ -147,6 +153,7 @@ impl Agent {
             let host = Host {
                 clock: Arc::new(clock.clone()),
                 registry: registry.clone(),
+                state_dir: Some(state_dir.to_owned()),
                 ..Host::default()
             };
             let facts = Facts {

@@ -38,6 +38,13 @@ pub fn overlay(aws: &str, ports: Ports, exporters: &[String]) -> Result<String, 
         "receivers:\n  dynamodb: {{endpoint: \"{aws}\"}}\n  sagemaker: {{endpoint: \"{aws}\"}}\n  xray: {{endpoint: \"{aws}\"}}\n  otlp:\n    protocols:\n      \
          grpc: {{endpoint: \"127.0.0.1:{grpc}\"}}\n      http: {{endpoint: \"127.0.0.1:{http}\"}}\n"
     );
+    // A list is replaced as a whole.
+    let _ = writeln!(
+        text,
+        "processors:\n  span_retention:\n    endpoint: \"{aws}\"\n    archives: [{{dynamodb: {{table: mlflow-traces, region: \
+         eu-central-1, endpoint: \"{aws}\", credentials: {{access_key_id: AKIASIM0111122223333, secret_access_key: \
+         simulated}}}}}}]"
+    );
     if !names.is_empty() {
         let _ = write!(text, "exporters:\n{sections}service:\n  pipelines:\n");
         for pipeline in ["metrics/dynamodb", "metrics/sagemaker"] {

@@ -45,8 +45,7 @@ fn problem_with_exporter(id: &ComponentId, declared: &[Declared<'_>], checked: &
     if !is_there {
         return Some(format!("there is no exporter \"{id}\""));
     }
-    let takes_traces =
-        |pipeline: &&PipelineInfo| pipeline.signal == Signal::Traces && pipeline.exporters.contains(id);
+    let takes_traces = |pipeline: &&PipelineInfo| pipeline.signal == Signal::Traces && pipeline.exporters.contains(id);
     if checked.pipelines.iter().any(|pipeline| takes_traces(&pipeline)) {
         return None;
     }
@@ -56,7 +55,10 @@ fn problem_with_exporter(id: &ComponentId, declared: &[Declared<'_>], checked: &
 fn problem_with_pipeline(pipeline: &PipelineInfo, processor: &ComponentId, checked: &Checked) -> Option<String> {
     let name = &pipeline.name;
     if pipeline.signal != Signal::Traces {
-        return Some(format!("\"{name}\" is a pipeline of {}, not of traces", pipeline.signal));
+        return Some(format!(
+            "\"{name}\" is a pipeline of {}, not of traces",
+            pipeline.signal
+        ));
     }
     if leads_to(pipeline, processor, checked, 0) {
         return Some(format!("\"{name}\" leads to this processor again"));
@@ -69,9 +71,8 @@ fn leads_to(pipeline: &PipelineInfo, processor: &ComponentId, checked: &Checked,
     if pipeline.processors.contains(processor) {
         return true;
     }
-    let feeds = |to: &&PipelineInfo| {
-        to.name != pipeline.name && pipeline.exporters.iter().any(|id| to.receivers.contains(id))
-    };
+    let feeds =
+        |to: &&PipelineInfo| to.name != pipeline.name && pipeline.exporters.iter().any(|id| to.receivers.contains(id));
     // Connectors lead nowhere round; this only bounds the search where that was found to be wrong.
     depth <= checked.pipelines.len()
         && checked

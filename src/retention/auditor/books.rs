@@ -120,7 +120,9 @@ impl Books {
     async fn read<T: for<'a> Deserialize<'a> + Default + Send + 'static>(&self, key: Vec<u8>) -> Result<T, StateError> {
         let bytes = with_state(&self.store, move |store| store.get(SPACE, &key)).await?;
         // What another version has written counts as nothing.
-        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
+        Ok(bytes
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default())
     }
 
     async fn write(&self, key: Vec<u8>, value: &impl Serialize) -> Result<(), StateError> {

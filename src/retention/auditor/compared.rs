@@ -44,7 +44,10 @@ impl Comparer {
         let mut in_progress = false;
         for document in &self.spans.documents {
             in_progress |= document.in_progress;
-            let found = document.spans().iter().filter_map(|span| <[u8; 8]>::try_from(span.span_id.as_slice()).ok());
+            let found = document
+                .spans()
+                .iter()
+                .filter_map(|span| <[u8; 8]>::try_from(span.span_id.as_slice()).ok());
             ids.extend(found);
         }
         ids.sort_unstable();

@@ -37,7 +37,8 @@ impl Auditor {
                     bucket.expected = self.count_day(shard, run, day, now).await;
                     bucket.listed = traces;
                     if traces == 0 && bucket.expected.is_some_and(|expected| expected > 0) {
-                        bucket.trouble = Some("X-Ray lists no trace of a day for which CloudWatch has counted some".to_owned());
+                        bucket.trouble =
+                            Some("X-Ray lists no trace of a day for which CloudWatch has counted some".to_owned());
                     } else {
                         bucket.listings = bucket.listings.saturating_add(1).min(2);
                     }
@@ -60,7 +61,11 @@ impl Auditor {
         let Some(found) = found else {
             return Ok(());
         };
-        let settled = if is_new { found.settled } else { bucket.settled + found.settled };
+        let settled = if is_new {
+            found.settled
+        } else {
+            bucket.settled + found.settled
+        };
         bucket.found(&found.counts, settled, found.oldest);
         if bucket.trouble.is_none() {
             self.note_hidden(run, bucket);
@@ -125,7 +130,11 @@ impl Auditor {
             };
             let (ledger, position, days) = (Arc::clone(ledger), *position, days.clone());
             let scratch = self.scratch.clone();
-            let to_seal: Vec<Day> = days.clone().map(Day).filter(|day| run.sealed.insert((number, *day))).collect();
+            let to_seal: Vec<Day> = days
+                .clone()
+                .map(Day)
+                .filter(|day| run.sealed.insert((number, *day)))
+                .collect();
             let lookup = self.on_disk(move || {
                 if let Some(scratch) = scratch {
                     return Ok(ledger.lookup_beside(position, days.map(Day), &scratch));

@@ -50,12 +50,15 @@ impl Auditor {
         let (first, last) = self.listable(now);
         let (from, end) = (first.max(day.start()).seconds(), last.min(day.end()).seconds());
         let mut sorter = Sorter::<Listed>::new(&self.aside.0, to.clone());
-        let (mut at, mut width, mut last_scanned) = (from, FIRST_S, 0);
+        let (mut at, mut last_scanned) = (from, 0);
+        let mut last_width = 1;
+        let mut width = if run.width > 0 { run.width } else { FIRST_S };
         while at < end {
             run.spend = run.spend.on(Day::of(now));
             let limit = self.settings.budget.scanned;
-            // A window costs what it holds: the last one says how much that may be.
-            if limit > 0 && run.spend.scanned + last_scanned >= limit {
+            // A window costs what it holds: by the last one, how much that may be.
+            let expected = (last_scanned as f64 * width as f64 / last_width as f64).ceil() as u64;
+            if limit > 0 && run.spend.scanned + expected > limit {
                 return Err(Trouble::Budget("scanned traces"));
             }
             let window = Window {
@@ -67,7 +70,7 @@ impl Auditor {
             let listing = list(&shard.clients, &self.settings.filter, window, kind, sample, &self.clock).await;
             run.spend.scanned += listing.scanned;
             run.report.cost.scanned += listing.scanned;
-            last_scanned = listing.scanned;
+            (last_scanned, last_width) = (listing.scanned, (window.to - window.from).max(1));
             match listing.failure {
                 Some(Failure::Refused { .. }) if width > NARROWEST_S => {
                     width = (width / 2).max(NARROWEST_S);
@@ -87,6 +90,7 @@ impl Auditor {
                 })
                 .await?;
             at = window.to;
+            run.width = width;
             if found > COMFORTABLE {
                 width = (width / 2).max(NARROWEST_S);
             } else if found < COMFORTABLE / 4 {
@@ -121,7 +125,10 @@ impl Auditor {
         let (first, last) = self.listable(now);
         // Whole hours: what is counted is not more than what is listed.
         let hour = |at: UnixNanos| at.seconds().div_ceil(3_600) * 3_600;
-        let (from, to) = (hour(first.max(day.start())), last.min(day.end()).seconds() / 3_600 * 3_600);
+        let (from, to) = (
+            hour(first.max(day.start())),
+            last.min(day.end()).seconds() / 3_600 * 3_600,
+        );
         if from >= to {
             return None;
         }
@@ -145,7 +152,10 @@ fn entry(listed: &crate::aws::xray::api::listing::Listed) -> Option<Listed> {
     Some(Listed {
         id: TraceId::parse(&listed.id)?,
         start: u32::try_from(listed.start).unwrap_or(u32::MAX),
-        revision: listed.revision.and_then(|revision| u16::try_from(revision).ok()).unwrap_or_default(),
+        revision: listed
+            .revision
+            .and_then(|revision| u16::try_from(revision).ok())
+            .unwrap_or_default(),
         flags: if listed.partial { Listed::PARTIAL } else { 0 },
     })
 }

@@ -57,6 +57,8 @@ pub enum Side {
         name: String,
         /// How long its far end keeps copies; `None`: for ever.
         keep: Option<Duration>,
+        /// The archive that can say whether they are still there; empty: none.
+        verified_by: String,
     },
     /// By asking it.
     Probe(Arc<dyn Archive>),
@@ -160,6 +162,8 @@ struct Run {
     uncounted: bool,
     /// Of the traces that X-Ray has, the share that it lists.
     indexed: Option<f64>,
+    /// Seconds of a window that held a comfortable number of traces.
+    width: u64,
     /// Days of ledgers (by the number of the side) that have been sealed.
     sealed: HashSet<(usize, Day)>,
 }
@@ -261,6 +265,7 @@ impl Auditor {
             rescues: rescue::Oldest::default(),
             uncounted: !self.settings.filter.is_empty() || self.settings.sample < 1.0,
             indexed: None,
+            width: 0,
             sealed: HashSet::new(),
         };
         if let Err(trouble) = self.look(shard, &mut run).await {
@@ -347,7 +352,8 @@ impl Auditor {
                 Ok(None) => 0.0,
                 Ok(Some(kept)) => required.as_secs_f64() - kept.as_secs_f64(),
                 Err(error) => {
-                    run.report.trouble(&format!("how long {} keeps copies: {error}", side.name()));
+                    run.report
+                        .trouble(&format!("how long {} keeps copies: {error}", side.name()));
                     continue;
                 }
             };
@@ -373,7 +379,9 @@ impl Auditor {
             }
             // Summaries work without this permission; whether they are all of it cannot be told.
             Err(failure) => {
-                run.report.notes.push(format!("whether Transaction Search is on cannot be told: {failure}"));
+                run.report
+                    .notes
+                    .push(format!("whether Transaction Search is on cannot be told: {failure}"));
                 return Ok(());
             }
         };
@@ -386,7 +394,9 @@ impl Auditor {
         let share = match clients.indexing.send(ask).await {
             Ok(rules) => rules.indexing_rules().iter().find_map(|rule| {
                 let rule = rule.rule()?.as_probabilistic().ok()?;
-                let percent = rule.actual_sampling_percentage().unwrap_or(rule.desired_sampling_percentage());
+                let percent = rule
+                    .actual_sampling_percentage()
+                    .unwrap_or(rule.desired_sampling_percentage());
                 Some((percent / 100.0).clamp(0.0, 1.0))
             }),
             Err(_) => None,
@@ -442,13 +452,7 @@ impl Auditor {
         Ok(done?)
     }
 
-    fn sum_up(
-        &self,
-        shard: &Shard,
-        run: &mut Run,
-        buckets: &BTreeMap<Day, Bucket>,
-        now: UnixNanos,
-    ) {
+    fn sum_up(&self, shard: &Shard, run: &mut Run, buckets: &BTreeMap<Day, Bucket>, now: UnixNanos) {
         let report = &mut run.report;
         let not_required = |day: Day| {
             let required = self.settings.policy.required;
@@ -465,7 +469,12 @@ impl Auditor {
             report.min_left = Some(Duration::from_secs(expiry.saturating_sub(now.seconds())));
         }
         // Of the last days that were listed whole.
-        let recent: Vec<&Bucket> = buckets.values().rev().filter(|bucket| bucket.listings > 0).take(7).collect();
+        let recent: Vec<&Bucket> = buckets
+            .values()
+            .rev()
+            .filter(|bucket| bucket.listings > 0)
+            .take(7)
+            .collect();
         if !recent.is_empty() {
             let traces: u64 = recent.iter().map(|bucket| bucket.listed).sum();
             let without: u64 = recent.iter().map(|bucket| bucket.counts.iter().sum::<u64>()).sum();

@@ -172,7 +172,10 @@ impl Report {
         if !wanted {
             return if failed { 3 } else { 0 };
         }
-        let gap = self.shards.iter().any(|shard| shard.policy_gaps.values().any(|gap| *gap > 0.0));
+        let gap = self
+            .shards
+            .iter()
+            .any(|shard| shard.policy_gaps.values().any(|gap| *gap > 0.0));
         match self.counts().exit_code(failed) {
             // A gap is `short_copy` at the level of the policy.
             0 if gap => 1,
@@ -191,7 +194,10 @@ impl Report {
     /// For scripts.
     pub fn to_json(&self) -> Json {
         let counts = self.counts();
-        let states: BTreeMap<&str, u64> = State::ALL.iter().map(|state| (state.name(), counts.of(*state))).collect();
+        let states: BTreeMap<&str, u64> = State::ALL
+            .iter()
+            .map(|state| (state.name(), counts.of(*state)))
+            .collect();
         let cost = self.cost();
         let usd: BTreeMap<&str, f64> = cost.usd().into_iter().collect();
         let shards: Vec<Json> = self.shards.iter().map(|shard| shard_json(shard, self.at)).collect();
@@ -285,9 +291,19 @@ fn shard_json(shard: &ShardReport, at: u64) -> Json {
 
 fn shard_text(text: &mut String, shard: &ShardReport, at: u64) {
     use std::fmt::Write;
-    let _ = writeln!(text, "{}: {} traces listed, coverage {:.1} %", shard.place, shard.listed, shard.coverage() * 100.0);
+    let _ = writeln!(
+        text,
+        "{}: {} traces listed, coverage {:.1} %",
+        shard.place,
+        shard.listed,
+        shard.coverage() * 100.0
+    );
     if let Some(oldest) = shard.oldest {
-        let _ = writeln!(text, "  oldest without a complete copy: {}", days(at.saturating_sub(oldest)));
+        let _ = writeln!(
+            text,
+            "  oldest without a complete copy: {}",
+            days(at.saturating_sub(oldest))
+        );
     }
     if let Some(left) = shard.min_left {
         let _ = writeln!(text, "  the next of them expires in {}", days(left.as_secs()));
@@ -297,7 +313,11 @@ fn shard_text(text: &mut String, shard: &ShardReport, at: u64) {
         let _ = writeln!(text, "  {}: {}", state.name(), ids.join(" "));
     }
     for (archive, gap) in shard.policy_gaps.iter().filter(|(_, gap)| **gap > 0.0) {
-        let _ = writeln!(text, "  {archive} keeps copies {} shorter than required", days(*gap as u64));
+        let _ = writeln!(
+            text,
+            "  {archive} keeps copies {} shorter than required",
+            days(*gap as u64)
+        );
     }
     for (why, times) in &shard.troubles {
         let _ = writeln!(text, "  unknown ({times}): {why}");

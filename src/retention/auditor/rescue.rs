@@ -179,7 +179,8 @@ impl Auditor {
                 }
                 Err(refused) => {
                     count("refused", in_batch.len());
-                    run.report.trouble(&format!("the archiving pipeline refuses: {refused}"));
+                    run.report
+                        .trouble(&format!("the archiving pipeline refuses: {refused}"));
                     break;
                 }
             }

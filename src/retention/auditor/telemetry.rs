@@ -57,13 +57,15 @@ impl Telemetry {
     /// Traces that expired without a copy.
     pub fn lost(&self, place: Where<'_>) -> Counter {
         let help = "Traces that X-Ray has let go and of which no archive has a copy that is not empty.";
-        self.instruments.counter("aws_xray_retention_lost_total", help, &place.labels())
+        self.instruments
+            .counter("aws_xray_retention_lost_total", help, &place.labels())
     }
 
     /// Traces that the auditor has archived.
     pub fn archived(&self, place: Where<'_>) -> Counter {
         let help = "Traces that were fetched and that an archive has acknowledged.";
-        self.instruments.counter("aws_xray_retention_archived_total", help, &place.labels())
+        self.instruments
+            .counter("aws_xray_retention_archived_total", help, &place.labels())
     }
 
     pub fn action(&self, place: Where<'_>, action: &str, outcome: &str) -> Counter {
@@ -74,14 +76,17 @@ impl Telemetry {
             ("outcome", outcome),
         ];
         let help = "What was done about traces that need something done.";
-        self.instruments.counter("aws_xray_retention_actions_total", help, &labels)
+        self.instruments
+            .counter("aws_xray_retention_actions_total", help, &labels)
     }
 
     /// How long required copies outlive what an archive promises; above zero it keeps too short.
     pub fn policy_gap(&self, place: Where<'_>, archive: &str, seconds: f64) {
         let help = "Required retention minus how long an archive keeps copies.";
         let name = "aws_xray_retention_policy_gap_seconds";
-        self.instruments.gauge(name, help, &place.and("archive", archive)).set(seconds);
+        self.instruments
+            .gauge(name, help, &place.and("archive", archive))
+            .set(seconds);
     }
 
     /// Everything that a run has found in one place.
@@ -91,7 +96,9 @@ impl Telemetry {
             let labels = place.and("state", state.name());
             if shown(state).metric {
                 let help = "Traces by the state of their copies.";
-                instruments.gauge(TRACES, help, &labels).set(report.counts.of(state) as f64);
+                instruments
+                    .gauge(TRACES, help, &labels)
+                    .set(report.counts.of(state) as f64);
             } else {
                 instruments.withdraw(TRACES, &labels);
             }
@@ -104,8 +111,16 @@ impl Telemetry {
         let age = report.oldest.map(|start| now.saturating_sub(start) as f64);
         set(OLDEST, "Age of the oldest trace in X-Ray without a complete copy.", age);
         let left = report.min_left.map(|left| left.as_secs_f64());
-        set(LEFT, "Until X-Ray lets go the first trace that has no complete copy.", left);
-        set(COVERAGE, "Traces whose state is known by all that there are.", Some(report.coverage()));
+        set(
+            LEFT,
+            "Until X-Ray lets go the first trace that has no complete copy.",
+            left,
+        );
+        set(
+            COVERAGE,
+            "Traces whose state is known by all that there are.",
+            Some(report.coverage()),
+        );
         for (kind, usd) in report.cost.usd() {
             let labels = [
                 ("account_id", place.account),
@@ -113,13 +128,21 @@ impl Telemetry {
                 ("kind", kind),
                 ("per", "run"),
             ];
-            instruments.gauge(COST, "What reading costs, estimated.", &labels).set(usd);
+            instruments
+                .gauge(COST, "What reading costs, estimated.", &labels)
+                .set(usd);
             let labels = [labels[0], labels[1], labels[2], ("per", "month")];
             let month = report.monthly.of(kind);
-            instruments.gauge(COST, "What reading costs, estimated.", &labels).set(month);
+            instruments
+                .gauge(COST, "What reading costs, estimated.", &labels)
+                .set(month);
         }
         let gauge = |name, help| instruments.gauge(name, help, &labels);
-        gauge("aws_xray_retention_check_duration_seconds", "How long the last run took.").set(report.took.as_secs_f64());
+        gauge(
+            "aws_xray_retention_check_duration_seconds",
+            "How long the last run took.",
+        )
+        .set(report.took.as_secs_f64());
         if report.is_complete() {
             let help = "When the last run ended that has read all it had to, unix time.";
             gauge("aws_xray_retention_check_last_success_seconds", help).set(now as f64);

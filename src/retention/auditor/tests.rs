@@ -185,8 +185,7 @@ impl Bench {
 
     /// As after a kill: what was not flushed is gone.
     fn restart(&mut self) {
-        let (ledger, far_end, auditor) =
-            start(&self.folder, &self.settings, &self.context, &self.state, &self.shelf);
+        let (ledger, far_end, auditor) = start(&self.folder, &self.settings, &self.context, &self.state, &self.shelf);
         let said = std::mem::take(&mut *self.auditor.said.lock().unwrap());
         *auditor.said.lock().unwrap() = said;
         (self.ledger, self.far_end, self.auditor) = (ledger, far_end, auditor);
@@ -223,9 +222,13 @@ impl Bench {
     fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let samples = self.context.instruments.registry().gather();
         let has = |have: &[(&'static str, String)]| {
-            labels.iter().all(|(name, value)| have.iter().any(|(n, v)| n == name && v == value))
+            labels
+                .iter()
+                .all(|(name, value)| have.iter().any(|(n, v)| n == name && v == value))
         };
-        let mut values = samples.iter().filter(|sample| sample.name == name && has(&sample.labels));
+        let mut values = samples
+            .iter()
+            .filter(|sample| sample.name == name && has(&sample.labels));
         values.next().map(|sample| match &sample.value {
             SampleValue::Counter(count) => *count as f64,
             SampleValue::Gauge(value) => *value,

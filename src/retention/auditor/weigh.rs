@@ -14,6 +14,11 @@ use crate::retention::archive::{Day, TraceId};
 use crate::retention::ledger::{About, Listed, Lookup, Mark, Reader, Row, Writer};
 use crate::retention::state::{Answer, Answers, Counts, Facts, Judged, Source, State, Verdict, judge};
 
+/// Of so many traces that a ledger proves one is asked for all the same.
+#[cfg(not(test))]
+const VERIFIED_IN: u64 = 1_000;
+#[cfg(test)]
+const VERIFIED_IN: u64 = 4;
 /// Traces that are in memory at the same time.
 const CHUNK: usize = 2_000;
 /// X-Ray takes segments for seven days.
@@ -70,11 +75,18 @@ impl Auditor {
             });
             Some(begun.await?)
         };
-        let mut pass = Pass { reader, lookups, writer };
+        let mut pass = Pass {
+            reader,
+            lookups,
+            writer,
+        };
         let mut found = Found::default();
         let mut kept: Vec<Listed> = Vec::new();
         loop {
-            let (back, chunk) = self.next_chunk(pass, std::mem::take(&mut kept), now).await?;
+            let distrusted = bucket.distrusted;
+            let (back, chunk) = self
+                .next_chunk(pass, std::mem::take(&mut kept), now, distrusted)
+                .await?;
             pass = back;
             if chunk.is_empty() {
                 break;
@@ -102,13 +114,15 @@ impl Auditor {
         mut pass: Pass,
         kept: Vec<Listed>,
         now: UnixNanos,
+        distrusted: bool,
     ) -> Result<(Pass, Vec<Weighed>), Trouble> {
-        let keeps: Vec<_> = self
+        // How long copies are kept, and whether the ledger proves that there are any.
+        let sides: Vec<_> = self
             .sides
             .iter()
             .map(|side| match side {
-                Side::Ledger { keep, .. } => *keep,
-                Side::Probe(_) => None,
+                Side::Ledger { keep, verified_by, .. } => (*keep, !distrusted || verified_by.is_empty()),
+                Side::Probe(_) => (None, true),
             })
             .collect();
         self.on_disk(move || {
@@ -122,15 +136,16 @@ impl Auditor {
                 && let Some(listed) = pass.reader.next()?
             {
                 let start = UnixNanos::from_seconds(u64::from(listed.start));
-                let answer = |(lookup, keep): (&mut Option<Lookup>, &Option<std::time::Duration>)| {
+                let answer = |(lookup, (keep, proves)): (&mut Option<Lookup>, &(Option<std::time::Duration>, bool))| {
                     let until = keep.map(|keep| UnixNanos(start.0.saturating_add(keep.as_nanos() as u64)));
                     match lookup {
+                        Some(_) if !proves => Answer::Nothing,
                         Some(lookup) => Answer::noted(lookup.find(listed.key()), until),
                         // Not asked yet: asked below, unless others prove a copy.
                         None => Answer::Unread("not asked".to_owned()),
                     }
                 };
-                let answers = pass.lookups.iter_mut().zip(&keeps).map(answer).collect();
+                let answers = pass.lookups.iter_mut().zip(&sides).map(answer).collect();
                 let facts = Facts {
                     revision: Some(u32::from(listed.revision)).filter(|revision| *revision > 0),
                     in_progress: listed.has(Listed::PARTIAL),
@@ -165,8 +180,9 @@ impl Auditor {
     ) -> Vec<Weighed> {
         for (number, side) in self.sides.iter().enumerate() {
             let Side::Probe(archive) = side else { continue };
+            let is_verified = |weighed: &Weighed| self.is_sampled(run, weighed) && self.verifies(archive.name());
             let is_open = |weighed: &Weighed| {
-                bucket.distrusted
+                is_verified(weighed)
                     || matches!(self.judge(weighed, now), Judged::Is(verdict) if verdict.state != State::Archived)
             };
             let open: Vec<usize> = (0..chunk.len()).filter(|position| is_open(&chunk[*position])).collect();
@@ -179,9 +195,47 @@ impl Auditor {
             run.report.cost.read_units += (archive.spent().read_units - before).max(0.0);
             for (position, answer) in open.into_iter().zip(answers) {
                 chunk[position].answers[number] = answer.into();
+                if self.is_gone(run, &chunk[position], number) {
+                    bucket.distrusted = true;
+                    // All of its traces are listed and asked for, not only those that are open.
+                    bucket.listings = 0;
+                    let note = format!("{day}: {} has lost copies that it had acknowledged", archive.name());
+                    tracing::error!(processor = %self.id, archive = archive.name(), %day,
+                        "copies that were acknowledged are gone; every trace of the day is asked for");
+                    run.report.trouble(&note);
+                    return chunk;
+                }
             }
         }
         chunk
+    }
+
+    /// One in a thousand, others in every run.
+    fn is_sampled(&self, run: &Run, weighed: &Weighed) -> bool {
+        let throw = xxhash_rust::xxh3::xxh3_64_with_seed(&weighed.listed.id.0, run.number);
+        throw.is_multiple_of(VERIFIED_IN)
+    }
+
+    fn verifies(&self, archive: &str) -> bool {
+        let is_verified = |side: &Side| matches!(side, Side::Ledger { verified_by, .. } if verified_by == archive);
+        self.sides.iter().any(is_verified)
+    }
+
+    /// The ledger has a copy that the archive with this number, which should have it, does not have.
+    fn is_gone(&self, run: &Run, weighed: &Weighed, number: usize) -> bool {
+        let Some(Side::Probe(archive)) = self.sides.get(number) else {
+            return false;
+        };
+        let is_noted = self
+            .sides
+            .iter()
+            .zip(&weighed.answers)
+            .any(|(side, answer)| match side {
+                Side::Ledger { verified_by, .. } => verified_by == archive.name() && matches!(answer, Answer::Copy(_)),
+                Side::Probe(_) => false,
+            });
+        let is_there = !matches!(&weighed.answers[number], Answer::Nothing);
+        self.is_sampled(run, weighed) && is_noted && !is_there
     }
 
     /// Fetches traces that can be compared with their copies, and notes in the ledger those that are the same.
@@ -194,7 +248,9 @@ impl Auditor {
     ) -> Result<Vec<Weighed>, Trouble> {
         let is_comparable =
             |weighed: &Weighed| matches!(self.judge(weighed, now), Judged::Is(verdict) if verdict.comparable);
-        let open: Vec<usize> = (0..chunk.len()).filter(|position| is_comparable(&chunk[*position])).collect();
+        let open: Vec<usize> = (0..chunk.len())
+            .filter(|position| is_comparable(&chunk[*position]))
+            .collect();
         let mut comparer = Comparer::default();
         for few in open.chunks(fetch::BATCH) {
             if !self.may_retrieve(run, few.len(), now) {
@@ -218,8 +274,11 @@ impl Auditor {
             };
             run.spend.retrieved += answer.traces.len() as u64;
             run.report.cost.retrieved += answer.traces.len() as u64;
-            let given: HashMap<Option<TraceId>, &fetch::Fetched> =
-                answer.traces.iter().map(|trace| (TraceId::parse(&trace.id), trace)).collect();
+            let given: HashMap<Option<TraceId>, &fetch::Fetched> = answer
+                .traces
+                .iter()
+                .map(|trace| (TraceId::parse(&trace.id), trace))
+                .collect();
             for position in few {
                 let weighed = &mut chunk[*position];
                 let revision = Some(u32::from(weighed.listed.revision)).filter(|revision| *revision > 0);

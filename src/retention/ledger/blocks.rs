@@ -62,7 +62,12 @@ pub fn write_all(file: &mut dyn FsFile, at: u64, bytes: &[u8]) -> io::Result<()>
 /// Puts entries (as written by [`Entry::put`]) into blocks behind what is in `out`.
 pub fn put_blocks(payload: &[u8], entry_bytes: usize, out: &mut Vec<u8>) {
     for block in payload.chunks(BLOCK * entry_bytes) {
-        put_head(BLOCK_MAGIC, (block.len() / entry_bytes) as u32, crc32c::crc32c(block), out);
+        put_head(
+            BLOCK_MAGIC,
+            (block.len() / entry_bytes) as u32,
+            crc32c::crc32c(block),
+            out,
+        );
         out.extend_from_slice(block);
     }
 }
@@ -258,7 +263,9 @@ impl<E: Entry> Reader<E> {
             self.next = self.block.len();
             return Ok(());
         }
-        let blocks = (self.length - FILE_HEAD as u64).saturating_sub(HEAD as u64).div_ceil(full);
+        let blocks = (self.length - FILE_HEAD as u64)
+            .saturating_sub(HEAD as u64)
+            .div_ceil(full);
         // The last block that begins before the key; nearly always the next one, so near ones are tried first.
         let (mut from, mut step) = (next, 1);
         while from + step < blocks && self.begins_before(from + step, key)? {
@@ -294,7 +301,11 @@ impl<E: Entry> Reader<E> {
     }
 
     fn skip_in_block(&mut self, key: u64) {
-        let at = |number: usize| E::take(&self.block[number * E::BYTES..(number + 1) * E::BYTES]).order().0;
+        let at = |number: usize| {
+            E::take(&self.block[number * E::BYTES..(number + 1) * E::BYTES])
+                .order()
+                .0
+        };
         let (mut from, mut to) = (self.next / E::BYTES, self.block.len() / E::BYTES);
         while from < to {
             let middle = from.midpoint(to);

@@ -15,7 +15,10 @@ pub type Xors = SmallVec<[u64; 2]>;
 pub enum Noted {
     Nothing,
     /// What each delivery of the trace's spans came to.
-    Copy { xors: Xors, mark: Mark },
+    Copy {
+        xors: Xors,
+        mark: Mark,
+    },
     /// The files are damaged, or cannot be read.
     Unreadable(String),
 }

@@ -94,7 +94,11 @@ pub fn folder_name(archive: &str) -> String {
     if archive.chars().all(plain) && !archive.is_empty() && archive.len() <= 64 {
         return archive.to_owned();
     }
-    let kept: String = archive.chars().take(48).map(|letter| if plain(letter) { letter } else { '_' }).collect();
+    let kept: String = archive
+        .chars()
+        .take(48)
+        .map(|letter| if plain(letter) { letter } else { '_' })
+        .collect();
     format!("{kept}-{:08x}", xxhash_rust::xxh3::xxh3_64(archive.as_bytes()) as u32)
 }
 
@@ -208,7 +212,9 @@ impl Ledger {
         if sorted && let Ok(reader) = self.sorted_reader(archive, day) {
             number = number.max(reader.about().through);
         }
-        let file = self.fs.create(&folder.join(format!("{day}.{:08x}{OPEN}", number + 1)))?;
+        let file = self
+            .fs
+            .create(&folder.join(format!("{day}.{:08x}{OPEN}", number + 1)))?;
         self.fs.sync_dir(folder)?;
         Ok(file)
     }
@@ -222,7 +228,9 @@ impl Ledger {
         if rows.len() > room {
             let gone = rows.len() - room;
             rows.drain(..gone);
-            self.tally.given_up.fetch_add((gone / Row::BYTES) as u64, Ordering::Relaxed);
+            self.tally
+                .given_up
+                .fetch_add((gone / Row::BYTES) as u64, Ordering::Relaxed);
         }
         waiting.insert(place, rows);
     }
@@ -289,7 +297,15 @@ impl Ledger {
         }
         let through = open.last().map_or(about.through, |(number, _)| *number);
         let to = self.sorted_path(archive, day)?;
-        self.sort_into(&open, have, &to, About { through, settled: settle })?;
+        self.sort_into(
+            &open,
+            have,
+            &to,
+            About {
+                through,
+                settled: settle,
+            },
+        )?;
         self.fs.sync_dir(folder)?;
         for (_, path) in &open {
             self.fs.remove(path)?;

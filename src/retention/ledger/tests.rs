@@ -49,7 +49,11 @@ fn what_was_sealed_is_found_and_nothing_else() {
     keys.sort_unstable();
     let mut lookup = ledger.lookup(0, [TODAY].into_iter());
     for (key, number) in keys {
-        let wanted = if number % 2 == 0 { vec![number / 2 + 1] } else { Vec::new() };
+        let wanted = if number % 2 == 0 {
+            vec![number / 2 + 1]
+        } else {
+            Vec::new()
+        };
         assert_eq!(xors(lookup.find(key)), wanted, "{number}");
         // The same question again.
         assert_eq!(xors(lookup.find(key)), wanted, "{number}");
@@ -74,7 +78,11 @@ fn blocks_between_two_questions_are_not_read() {
         }
         assert_eq!(lookup.find(u64::MAX), Noted::Nothing);
         let calls = fs.calls() - before;
-        assert!(calls < 120, "{calls} reads of {} blocks by steps of {step}", 100_000 / 4_096);
+        assert!(
+            calls < 120,
+            "{calls} reads of {} blocks by steps of {step}",
+            100_000 / 4_096
+        );
     }
 }
 
@@ -105,7 +113,12 @@ fn deliveries_of_a_trace_stand_side_by_side_and_the_same_one_counts_once() {
     };
     assert_eq!((xors.to_vec(), mark.revision()), (vec![6], Some(3)));
     let files = fs.files();
-    assert_eq!(files.len(), 1, "{:?}", files.iter().map(|file| &file.0).collect::<Vec<_>>());
+    assert_eq!(
+        files.len(),
+        1,
+        "{:?}",
+        files.iter().map(|file| &file.0).collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -167,7 +180,10 @@ fn a_damaged_sorted_file_is_told_and_proves_nothing() {
     }
     fs.damage(&path, |bytes| bytes.truncate(content.len() - 16));
     let mut lookup = ledger.lookup(0, [TODAY].into_iter());
-    assert!(matches!(lookup.find(u64::MAX), Noted::Unreadable(_)), "its end is missing");
+    assert!(
+        matches!(lookup.find(u64::MAX), Noted::Unreadable(_)),
+        "its end is missing"
+    );
 }
 
 #[test]
@@ -186,7 +202,11 @@ fn a_kill_anywhere_while_sealing_loses_no_row_and_counts_none_twice() {
         let second = ledger(&fs);
         second.seal(0, TODAY, true).unwrap();
         for (number, wanted) in [(1, 5), (2, 2), (3, 8)] {
-            assert_eq!(xors(found(&second, 0, number)), [wanted], "after {calls} calls, sealed {sealed}");
+            assert_eq!(
+                xors(found(&second, 0, number)),
+                [wanted],
+                "after {calls} calls, sealed {sealed}"
+            );
         }
     }
 }
@@ -239,7 +259,9 @@ fn more_than_a_run_is_sorted_by_files() {
     let fs: Arc<dyn Fs> = Arc::new(SimFs::default());
     let mut sorter = Sorter::with_runs_of(&fs, PathBuf::from("/x"), 100);
     for number in 0..1_234u64 {
-        sorter.push(row(number.wrapping_mul(0x9E37_79B9) % 1_234, number).1).unwrap();
+        sorter
+            .push(row(number.wrapping_mul(0x9E37_79B9) % 1_234, number).1)
+            .unwrap();
     }
     let mut merge = sorter.merged(Vec::new()).unwrap();
     let mut last = (0, 0);

@@ -138,6 +138,19 @@ impl XRay {
         self.state().log_events(request, &moment)
     }
 
+    /// Takes one document, as PutTraceSegments does.
+    ///
+    /// # Errors
+    /// Why it is not taken.
+    pub fn put_segment(&self, document: Json, now: f64) -> Result<(), String> {
+        let request = json!({"TraceSegmentDocuments": [document.to_string()]});
+        let (answer, taken) = self
+            .state()
+            .put_segments(&request, now, None)
+            .map_err(|error| error.message)?;
+        if taken == 1 { Ok(()) } else { Err(answer.to_string()) }
+    }
+
     /// Forgets everything.
     pub fn reset(&self) {
         *self.state() = State::default();

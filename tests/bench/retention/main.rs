@@ -22,9 +22,7 @@ use radiosonde::component::{Counter, DeliveryObserver, LimitedLog};
 use radiosonde::pdata::{Batch, Origin, Signal};
 use radiosonde::queue::fs::{Fs, RealFs};
 use radiosonde::retention::archive::{Day, TraceId};
-use radiosonde::retention::ledger::{
-    About, Ledger, Listed, Mark, Noted, Reader, Row, Sorter, key_of, write_sorted,
-};
+use radiosonde::retention::ledger::{About, Ledger, Listed, Mark, Noted, Reader, Row, Sorter, key_of, write_sorted};
 use radiosonde::retention::noter::{Awaited, Noter};
 use tokio_util::sync::CancellationToken;
 
@@ -72,7 +70,10 @@ fn request(first: u64) -> Vec<u8> {
             attribute("http.request.method", "GET"),
             attribute("url.full", "https://shop.example.org/api/v1/items/17?page=2&sort=price"),
             attribute("server.address", "shop.example.org"),
-            attribute("user_agent.original", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101"),
+            attribute(
+                "user_agent.original",
+                "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101",
+            ),
             attribute("db.query.text", "SELECT name, price FROM items WHERE id = $1"),
             attribute("thread.name", "worker-17"),
         ],
@@ -208,11 +209,20 @@ fn audit(dir: &Path, rows: u64) -> Audit {
 }
 
 fn main() -> ExitCode {
-    let largest: u64 = std::env::var("RETENTION_ROWS").ok().and_then(|rows| rows.parse().ok()).unwrap_or(10_000_000);
+    let largest: u64 = std::env::var("RETENTION_ROWS")
+        .ok()
+        .and_then(|rows| rows.parse().ok())
+        .unwrap_or(10_000_000);
     let folder = tempfile::tempdir().unwrap();
     let nanos = insertion(&folder.path().join("insertion"));
-    println!("insertion: {nanos:.0} ns a trace of {SPANS_A_TRACE} spans ({:.0} ns a span)", nanos / SPANS_A_TRACE as f64);
-    println!("{:>10} {:>9} {:>8} {:>8} {:>8} {:>8} {:>9} {:>10}", "rows", "insert s", "seal s", "list s", "join s", "CPU s", "ns a row", "bytes a row");
+    println!(
+        "insertion: {nanos:.0} ns a trace of {SPANS_A_TRACE} spans ({:.0} ns a span)",
+        nanos / SPANS_A_TRACE as f64
+    );
+    println!(
+        "{:>10} {:>9} {:>8} {:>8} {:>8} {:>8} {:>9} {:>10}",
+        "rows", "insert s", "seal s", "list s", "join s", "CPU s", "ns a row", "bytes a row"
+    );
     let mut misses = Vec::new();
     let mut tenth_s = 0.0;
     for rows in [largest / 100, largest / 10, largest, largest, largest] {
@@ -243,7 +253,10 @@ fn main() -> ExitCode {
     }
     let peak = peak_mib();
     let rows = 3 * largest;
-    println!("{rows} rows: {tenth_s:.1} s of CPU; 300 million at this pace: {:.1} minutes", tenth_s * 300e6 / rows as f64 / 60.0);
+    println!(
+        "{rows} rows: {tenth_s:.1} s of CPU; 300 million at this pace: {:.1} minutes",
+        tenth_s * 300e6 / rows as f64 / 60.0
+    );
     println!("peak of resident memory: {peak:.0} MiB");
     if nanos > 1_000.0 {
         misses.push("insertion takes more than a microsecond a trace");

@@ -116,13 +116,7 @@ pub struct Names<'a> {
 
 impl Clients {
     /// All who ask the same account and region draw from one bucket.
-    pub fn new(
-        access: &Access,
-        config: &SdkConfig,
-        names: Names<'_>,
-        limits: Limits,
-        context: &BuildContext,
-    ) -> Self {
+    pub fn new(access: &Access, config: &SdkConfig, names: Names<'_>, limits: Limits, context: &BuildContext) -> Self {
         let place = (names.account, names.region);
         let rates: Arc<Rates> = context.commons.get();
         let bucket = |api, limits| rates.bucket(place, api, limits, context.clock.now());
@@ -133,10 +127,7 @@ impl Clients {
             let counter = |outcome| {
                 let labels = [("region", names.region), ("op", api), ("outcome", outcome)];
                 let help = "Calls of the X-Ray API, and of what is asked beside it.";
-                (
-                    outcome,
-                    context.instruments.counter(names.calls, help, &labels),
-                )
+                (outcome, context.instruments.counter(names.calls, help, &labels))
             };
             Operation {
                 calls,

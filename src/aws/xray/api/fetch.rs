@@ -7,8 +7,8 @@ use std::time::Duration;
 use aws_sdk_xray::primitives::DateTime;
 use aws_sdk_xray::types::{RetrievalStatus, TraceFormatType};
 
-use super::clients::Clients;
 use super::Window;
+use super::clients::Clients;
 use crate::aws::Failure;
 use crate::component::Clock;
 

@@ -103,7 +103,9 @@ impl ProcessorPlan for RetentionPlan {
 
     fn feeds(&self) -> Vec<(String, String)> {
         let archive = self.settings.archive_pipeline.iter();
-        let mut feeds: Vec<_> = archive.map(|name| ("archive_pipeline".to_owned(), name.clone())).collect();
+        let mut feeds: Vec<_> = archive
+            .map(|name| ("archive_pipeline".to_owned(), name.clone()))
+            .collect();
         let route = self.settings.max_age.as_ref().and_then(|max_age| max_age.route.clone());
         feeds.extend(route.map(|name| ("max_age::pipeline".to_owned(), name)));
         feeds
@@ -121,7 +123,9 @@ impl ProcessorPlan for RetentionPlan {
                 policy: self.settings.policy,
             }),
             limit: max_age.map(|max_age| max_age.limit),
-            route: max_age.and_then(|max_age| max_age.route.as_ref()).map(|name| heads.of(name)),
+            route: max_age
+                .and_then(|max_age| max_age.route.as_ref())
+                .map(|name| heads.of(name)),
             too_old: context.instruments.counter(
                 "aws_xray_retention_max_age_dropped_total",
                 "Spans that were dropped because they are older than max_age.",

@@ -29,13 +29,19 @@ impl Age {
 
     /// The batch without old spans.
     pub fn younger(&self, batch: Batch) -> Result<Rewritten, Refused> {
-        let mut sieve = Sieve { age: self, keeps_old: false };
+        let mut sieve = Sieve {
+            age: self,
+            keeps_old: false,
+        };
         batch.rewrite(&mut sieve).map_err(refused)
     }
 
     /// The old spans alone, and how many others there are.
     pub fn older(&self, batch: Batch) -> Result<(Option<Batch>, usize), Refused> {
-        let mut sieve = Sieve { age: self, keeps_old: true };
+        let mut sieve = Sieve {
+            age: self,
+            keeps_old: true,
+        };
         let rewritten = batch.rewrite(&mut sieve).map_err(refused)?;
         let left = rewritten.batch.filter(|batch| batch.items() > 0);
         Ok((left, rewritten.dropped))
@@ -50,7 +56,11 @@ struct Sieve<'a> {
 impl Rewriter for Sieve<'_> {
     fn item(&mut self, _place: Place<'_>, edit: &mut Edit<'_>) -> Result<Visit, WireError> {
         let is_old = self.age.is_old(start_of(edit)?);
-        Ok(if is_old == self.keeps_old { Visit::Keep } else { Visit::Drop })
+        Ok(if is_old == self.keeps_old {
+            Visit::Keep
+        } else {
+            Visit::Drop
+        })
     }
 }
 

@@ -53,7 +53,11 @@ impl Sink {
                 panic!("no traces")
             };
             let resources = request.resource_spans.iter();
-            spans.extend(resources.flat_map(|resource| &resource.scope_spans).flat_map(|scope| scope.spans.clone()));
+            spans.extend(
+                resources
+                    .flat_map(|resource| &resource.scope_spans)
+                    .flat_map(|scope| scope.spans.clone()),
+            );
         }
         spans
     }
@@ -127,23 +131,33 @@ fn batch(ages: &[u64]) -> Batch {
 
 fn counter(context: &BuildContext, name: &str) -> u64 {
     let samples = context.instruments.registry().gather();
-    let values = samples.iter().filter(|sample| sample.name == name).map(|sample| match sample.value {
-        SampleValue::Counter(count) => count,
-        _ => 0,
-    });
+    let values = samples
+        .iter()
+        .filter(|sample| sample.name == name)
+        .map(|sample| match sample.value {
+            SampleValue::Counter(count) => count,
+            _ => 0,
+        });
     values.sum()
 }
 
 #[tokio::test]
 async fn spans_are_stamped_with_what_is_left_of_their_time() {
     let bench = bench("stamp: true");
-    bench.stage.consume(batch(&[60, 23 * DAY_S, 28 * DAY_S, 31 * DAY_S])).await.unwrap();
+    bench
+        .stage
+        .consume(batch(&[60, 23 * DAY_S, 28 * DAY_S, 31 * DAY_S]))
+        .await
+        .unwrap();
     let stamps: Vec<Vec<String>> = bench
         .next
         .spans()
         .iter()
         .map(|span| {
-            let values = span.attributes.iter().filter_map(|attribute| attribute.value.as_ref()?.value.as_ref());
+            let values = span
+                .attributes
+                .iter()
+                .filter_map(|attribute| attribute.value.as_ref()?.value.as_ref());
             values
                 .map(|value| match value {
                     Any::StringValue(text) => text.clone(),
@@ -171,7 +185,11 @@ async fn old_spans_are_dropped_and_counted_when_the_rest_was_taken() {
     bench.stage.consume(batch(&[1, 15 * DAY_S])).await.unwrap_err();
     assert_eq!(counter(&bench.context, "aws_xray_retention_max_age_dropped_total"), 0);
     *bench.next.refuses.lock().unwrap() = false;
-    bench.stage.consume(batch(&[1, 15 * DAY_S, 14 * DAY_S, 20 * DAY_S])).await.unwrap();
+    bench
+        .stage
+        .consume(batch(&[1, 15 * DAY_S, 14 * DAY_S, 20 * DAY_S]))
+        .await
+        .unwrap();
     assert_eq!(bench.next.names(), ["1".to_owned(), (14 * DAY_S).to_string()]);
     assert_eq!(counter(&bench.context, "aws_xray_retention_max_age_dropped_total"), 2);
     assert_eq!(counter(&bench.context, "radiosonde_discarded_items"), 2);
@@ -183,9 +201,16 @@ async fn old_spans_are_dropped_and_counted_when_the_rest_was_taken() {
 #[tokio::test]
 async fn old_spans_go_another_way_in_their_order() {
     let bench = bench("max_age: {limit: 14d, action: route, pipeline: traces/old}");
-    bench.stage.consume(batch(&[16 * DAY_S, 1, 15 * DAY_S, 2])).await.unwrap();
+    bench
+        .stage
+        .consume(batch(&[16 * DAY_S, 1, 15 * DAY_S, 2]))
+        .await
+        .unwrap();
     assert_eq!(bench.next.names(), ["1", "2"]);
-    assert_eq!(bench.routed.names(), [(16 * DAY_S).to_string(), (15 * DAY_S).to_string()]);
+    assert_eq!(
+        bench.routed.names(),
+        [(16 * DAY_S).to_string(), (15 * DAY_S).to_string()]
+    );
     *bench.routed.refuses.lock().unwrap() = true;
     bench.stage.consume(batch(&[16 * DAY_S, 3])).await.unwrap_err();
     assert_eq!(bench.next.names(), ["1", "2"], "all of it comes again");
@@ -202,7 +227,10 @@ async fn without_wishes_a_batch_passes_untouched_also_after_the_stop() {
     bench.stage.consume(sent.clone()).await.unwrap();
     let got = bench.next.batches.lock().unwrap().clone();
     assert_eq!(got.len(), 2);
-    assert!(got.into_iter().all(|batch| batch.into_bytes() == sent.clone().into_bytes()));
+    assert!(
+        got.into_iter()
+            .all(|batch| batch.into_bytes() == sent.clone().into_bytes())
+    );
 }
 
 #[tokio::test]

@@ -13,7 +13,10 @@ fn starts(batch: &Batch) -> Vec<u64> {
     };
     let mut starts: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
     let resources = request.resource_spans.iter();
-    for span in resources.flat_map(|resource| &resource.scope_spans).flat_map(|scope| &scope.spans) {
+    for span in resources
+        .flat_map(|resource| &resource.scope_spans)
+        .flat_map(|scope| &scope.spans)
+    {
         let start = starts.entry(span.trace_id.clone()).or_insert(u64::MAX);
         *start = (*start).min(span.start_time_unix_nano);
     }
@@ -33,10 +36,22 @@ async fn traces_at_risk_are_archived_once_the_oldest_first_and_only_when_acknowl
     assert_eq!((report.counts().of(State::Archived), report.shards[0].archived), (0, 0));
     let at_risk = report.counts().of(State::AtRisk);
     assert!(at_risk > 10, "{at_risk}");
-    let handed: Vec<u64> = bench.far_end.batches.lock().unwrap().iter().map(|batch| starts(batch).len() as u64).collect();
+    let handed: Vec<u64> = bench
+        .far_end
+        .batches
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|batch| starts(batch).len() as u64)
+        .collect();
     let outcomes = ["handed_on", "unprocessed", "incomplete", "failed", "refused"];
     let outcomes = outcomes.map(|name| bench.metric("aws_xray_retention_actions_total", &[("outcome", name)]));
-    assert_eq!(handed.iter().sum::<u64>(), at_risk, "{outcomes:?} {:?}", report.shards[0]);
+    assert_eq!(
+        handed.iter().sum::<u64>(),
+        at_risk,
+        "{outcomes:?} {:?}",
+        report.shards[0]
+    );
     assert!(handed.iter().all(|traces| *traces <= 5));
     // A restart, and the far end is back.
     bench.restart();
@@ -46,10 +61,16 @@ async fn traces_at_risk_are_archived_once_the_oldest_first_and_only_when_acknowl
     assert!(archived >= at_risk, "{archived} of {at_risk}");
     assert_eq!(report.counts().of(State::AtRisk), 0, "{:?}", report.shards[0].troubles);
     assert_eq!(report.counts().of(State::Archived), archived);
-    assert_eq!(bench.metric("aws_xray_retention_archived_total", &[]), Some(archived as f64));
+    assert_eq!(
+        bench.metric("aws_xray_retention_archived_total", &[]),
+        Some(archived as f64)
+    );
     // Oldest first: no batch begins before the one before it ended, but for the order within five.
     let batches = bench.far_end.batches.lock().unwrap().clone();
-    let oldest: Vec<u64> = batches.iter().map(|batch| *starts(batch).iter().min().unwrap()).collect();
+    let oldest: Vec<u64> = batches
+        .iter()
+        .map(|batch| *starts(batch).iter().min().unwrap())
+        .collect();
     assert!(oldest.is_sorted(), "{oldest:?}");
     // Again: nothing is left to do.
     bench.step_days(0.01);
@@ -62,7 +83,11 @@ async fn traces_at_risk_are_archived_once_the_oldest_first_and_only_when_acknowl
     bench.step_days(4.0);
     let report = bench.run().await;
     let young = bench.traces(begin, bench.now()).len() as u64 - archived;
-    assert_eq!(report.counts().of(State::Lost), young, "only those that were never at risk in a run");
+    assert_eq!(
+        report.counts().of(State::Lost),
+        young,
+        "only those that were never at risk in a run"
+    );
 }
 
 #[tokio::test]
@@ -75,7 +100,11 @@ async fn the_budget_of_retrieved_traces_is_kept_and_the_rest_comes_tomorrow() {
     assert!((8..=12).contains(&spent), "{spent}");
     assert_eq!(report.shards[0].archived, spent);
     assert!(report.counts().of(State::AtRisk) > 0);
-    assert!(bench.metric("aws_xray_retention_actions_total", &[("outcome", "budget")]).is_some());
+    assert!(
+        bench
+            .metric("aws_xray_retention_actions_total", &[("outcome", "budget")])
+            .is_some()
+    );
     bench.clock.step(Duration::from_secs(DAY_S / 2));
     let report = bench.run().await;
     assert!(report.shards[0].archived > 0, "{:?}", report.shards[0]);
@@ -128,16 +157,29 @@ async fn who_only_reads_writes_nowhere() {
     let report = bench.run().await;
     assert_eq!(files_of(bench.folder.path()), before);
     let first_day = bench.traces(begin, begin + DAY_S).len() as u64;
-    assert_eq!(report.counts().of(State::Archived), first_day, "{:?}", report.shards[0].troubles);
+    assert_eq!(
+        report.counts().of(State::Archived),
+        first_day,
+        "{:?}",
+        report.shards[0].troubles
+    );
     assert!(report.counts().of(State::Pending) > 0);
-    let calls: std::collections::BTreeSet<String> =
-        bench.simulator.calls().into_iter().map(|call| call.api).collect();
-    assert!(calls.iter().all(|api| api.starts_with("Get") || api.starts_with("BatchGet")), "{calls:?}");
+    let calls: std::collections::BTreeSet<String> = bench.simulator.calls().into_iter().map(|call| call.api).collect();
+    assert!(
+        calls
+            .iter()
+            .all(|api| api.starts_with("Get") || api.starts_with("BatchGet")),
+        "{calls:?}"
+    );
     assert_eq!(bench.far_end.batches.lock().unwrap().len(), 0);
     // Both forms say the same.
     let json = report.to_json();
     assert_eq!(json["states"]["archived"], first_day);
-    assert!(report.to_text().contains(&format!("archived      {first_day}")), "{}", report.to_text());
+    assert!(
+        report.to_text().contains(&format!("archived      {first_day}")),
+        "{}",
+        report.to_text()
+    );
 }
 
 fn files_of(folder: &std::path::Path) -> BTreeMap<PathBuf, Vec<u8>> {

@@ -122,7 +122,9 @@ async fn after_thirty_five_days_every_trace_is_what_it_must_be() {
         bench.step_days(1.0);
         match day {
             // X-Ray is out for two days, the archive for two others.
-            5 | 6 => bench.simulator.set_faults(vec![Fault::of("BatchGetTraces", 0, 100_000, FaultKind::Denied)]),
+            5 | 6 => bench
+                .simulator
+                .set_faults(vec![Fault::of("BatchGetTraces", 0, 100_000, FaultKind::Denied)]),
             9 | 10 => *bench.shelf.denied.lock().unwrap() = true,
             _ => {
                 bench.simulator.set_faults(Vec::new());
@@ -164,7 +166,10 @@ async fn after_thirty_five_days_every_trace_is_what_it_must_be() {
     let traces = bench.traces(begin, begin + 4 * DAY_S);
     assert!(traces.len() > 40, "{}", traces.len());
     for copies in ALL {
-        assert!(traces.keys().any(|id| copies_of(*id) == copies), "no trace with {copies:?}");
+        assert!(
+            traces.keys().any(|id| copies_of(*id) == copies),
+            "no trace with {copies:?}"
+        );
     }
     // Each was listed twice, and nobody's loss was counted twice.
     let listed = bench.simulator.bill().of("GetTraceSummaries").units;
@@ -174,7 +179,11 @@ async fn after_thirty_five_days_every_trace_is_what_it_must_be() {
     assert_eq!(bench.metric("aws_xray_retention_lost_total", &[]), Some(lost as f64));
     let state = |name| bench.metric("aws_xray_retention_traces", &[("state", name)]);
     assert_eq!(state("lost"), Some(lost as f64));
-    assert_eq!(bench.metric("aws_xray_retention_min_time_to_expiry_seconds", &[]), None, "nothing can expire any more");
+    assert_eq!(
+        bench.metric("aws_xray_retention_min_time_to_expiry_seconds", &[]),
+        None,
+        "nothing can expire any more"
+    );
     assert_eq!(bench.metric("aws_xray_retention_coverage_ratio", &[]), Some(1.0));
     drop(bench.served);
 }
@@ -195,7 +204,11 @@ async fn a_trace_that_nobody_archives_is_pending_then_due_then_at_risk_then_lost
         }
         let left = bench.metric("aws_xray_retention_min_time_to_expiry_seconds", &[]);
         let is_urgent = counts.of(State::AtRisk) > 0;
-        assert_eq!(is_urgent, left.is_some_and(|left| left <= 2.0 * DAY_S as f64), "the alert's signal: {left:?}");
+        assert_eq!(
+            is_urgent,
+            left.is_some_and(|left| left <= 2.0 * DAY_S as f64),
+            "the alert's signal: {left:?}"
+        );
         let wanted = match () {
             () if counts.of(State::Lost) + counts.of(State::AtRisk) > 0 => 2,
             () if counts.of(State::Due) > 0 => 1,
@@ -205,4 +218,72 @@ async fn a_trace_that_nobody_archives_is_pending_then_due_then_at_risk_then_lost
     }
     assert_eq!(seen, [State::Pending, State::Due, State::AtRisk, State::Lost]);
     assert!(!bench.traces(begin, begin + DAY_S).is_empty());
+}
+
+/// What X-Ray has of the traces that start in a range, delivered to the other backend as it is now.
+async fn copy_what_is_there(bench: &Bench, from: u64, to: u64) -> usize {
+    use crate::aws::xray::api::fetch;
+    use crate::aws::xray::ids::write_trace_id;
+    let ids: Vec<TraceId> = bench.traces(from, to).keys().copied().collect();
+    let shards = bench.shards().await;
+    let mut comparer = super::super::compared::Comparer::default();
+    let mut delivered = 0;
+    for few in ids.chunks(5) {
+        let few: Vec<String> = few.iter().map(|id| write_trace_id(&id.0)).collect();
+        let answer = driven(&bench.clock, fetch::batch(&shards[0].clients, &few))
+            .await
+            .unwrap();
+        for trace in &answer.traces {
+            let whole = comparer.read(trace, None, 0);
+            let mut batch = Batch::from_decoded(request(whole.resource_spans), Origin::internal());
+            batch.parts();
+            bench.far_end.noter.delivered(&batch);
+            delivered += 1;
+        }
+    }
+    bench.ledger.flush().unwrap();
+    delivered
+}
+
+#[tokio::test]
+async fn a_trace_that_grows_after_six_days_is_found_incomplete_when_it_is_listed_again() {
+    let mut scenario = scenario(0.01, 1_000);
+    scenario.xray.late = vec![crate::simulator::xray::Late {
+        share: 1.0,
+        after_s: 6.0 * DAY_S as f64,
+    }];
+    let bench = Bench::new(scenario, "schedule: {every: 24h}").await;
+    let begin = bench.now();
+    bench.step_days(1.5);
+    let traces = copy_what_is_there(&bench, begin, begin + DAY_S).await as u64;
+    assert!(traces > 3, "{traces}");
+    bench.step_days(1.0);
+    let report = bench.run().await;
+    assert_eq!(
+        report.counts().of(State::Archived),
+        traces,
+        "{:?}",
+        report.shards[0].troubles
+    );
+    bench.step_days(6.0);
+    bench.run().await;
+    // Listed again as it comes due: X-Ray has more by now. Its time runs from its start.
+    bench.step_days(16.0);
+    let report = bench.run().await;
+    assert_eq!(
+        report.counts().of(State::PartialCopy),
+        traces,
+        "{:?}",
+        report.shards[0].troubles
+    );
+    let left = report.shards[0].min_left.unwrap().as_secs();
+    assert!(left < 7 * DAY_S, "{left}");
+    let fetched = bench.simulator.bill().of("BatchGetTraces").units;
+    bench.step_days(0.1);
+    assert_eq!(bench.run().await.counts().of(State::PartialCopy), traces);
+    assert_eq!(
+        bench.simulator.bill().of("BatchGetTraces").units,
+        fetched,
+        "compared once is enough"
+    );
 }

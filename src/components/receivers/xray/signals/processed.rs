@@ -1,7 +1,7 @@
 //! Traces that X-Ray has counted, by CloudWatch: `ApproximateTraceCount` of the group `Default`, minute by minute.
 
-use super::metrics::{Metrics, Span};
 use super::Signals;
+use super::metrics::{Metrics, Span};
 use crate::aws::Failure;
 use crate::aws::xray::api::Clients;
 use crate::aws::xray::api::counted::counts;
