@@ -99,17 +99,6 @@ impl DeliveryObserver for Noter {
     }
 }
 
-/// All who note one exporter's deliveries.
-pub struct Noters(pub Vec<Noter>);
-
-impl DeliveryObserver for Noters {
-    fn delivered(&self, batch: &Batch) {
-        for noter in &self.0 {
-            noter.delivered(batch);
-        }
-    }
-}
-
 /// Traces of a batch in the order in which they come.
 #[derive(Default)]
 struct Traces {

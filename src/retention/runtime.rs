@@ -18,7 +18,7 @@ use super::auditor::report::{Report, days};
 use super::auditor::telemetry::Telemetry;
 use super::auditor::{Auditor, Shard, Side};
 use super::ledger::{Entry, Ledger, Row};
-use super::noter::{Awaited, Noter, Noters};
+use super::noter::{Awaited, Noter};
 use super::settings::Settings;
 use super::state::State;
 use crate::aws::Access;
@@ -231,7 +231,7 @@ impl Runtime {
     }
 
     /// Who is told of what an exporter delivers.
-    pub fn observer(&self, exporter: &ComponentId) -> Arc<dyn DeliveryObserver> {
+    pub fn observer(self: &Arc<Self>, exporter: &ComponentId) -> Arc<dyn DeliveryObserver> {
         let mine = self.noted.iter().filter(|(id, _)| id == exporter);
         let noters = mine.filter_map(|(_, number)| {
             let Some(Side::Ledger { ledger, position, .. }) = self.sides.get(*number) else {
@@ -247,7 +247,10 @@ impl Runtime {
                 log: LimitedLog::default(),
             })
         });
-        Arc::new(Noters(noters.collect()))
+        Arc::new(Watch {
+            noters: noters.collect(),
+            _runtime: Arc::clone(self),
+        })
     }
 
     /// Writes the ledger to the disk until the end.
@@ -372,6 +375,20 @@ impl Runtime {
         }
         let since = self.context.clock.now().seconds().saturating_sub(runs.started);
         self.settings.every.saturating_sub(Duration::from_secs(since)) + jitter
+    }
+}
+
+/// All who note one exporter's deliveries. The runtime writes down what they note, so it lives while they do.
+struct Watch {
+    noters: Vec<Noter>,
+    _runtime: Arc<Runtime>,
+}
+
+impl DeliveryObserver for Watch {
+    fn delivered(&self, batch: &Batch) {
+        for noter in &self.noters {
+            noter.delivered(batch);
+        }
     }
 }
 

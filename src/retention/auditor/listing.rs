@@ -50,14 +50,13 @@ impl Auditor {
         let (first, last) = self.listable(now);
         let (from, end) = (first.max(day.start()).seconds(), last.min(day.end()).seconds());
         let mut sorter = Sorter::<Listed>::new(&self.aside.0, to.clone());
-        let (mut at, mut last_scanned) = (from, 0);
-        let mut last_width = 1;
+        let mut at = from;
         let mut width = if run.width > 0 { run.width } else { FIRST_S };
         while at < end {
             run.spend = run.spend.on(Day::of(now));
             let limit = self.settings.budget.scanned;
             // A window costs what it holds: by the last one, how much that may be.
-            let expected = (last_scanned as f64 * width as f64 / last_width as f64).ceil() as u64;
+            let expected = (run.density * width as f64).ceil() as u64;
             if limit > 0 && run.spend.scanned + expected > limit {
                 return Err(Trouble::Budget("scanned traces"));
             }
@@ -70,7 +69,7 @@ impl Auditor {
             let listing = list(&shard.clients, &self.settings.filter, window, kind, sample, &self.clock).await;
             run.spend.scanned += listing.scanned;
             run.report.cost.scanned += listing.scanned;
-            (last_scanned, last_width) = (listing.scanned, (window.to - window.from).max(1));
+            run.density = listing.scanned as f64 / (window.to - window.from).max(1) as f64;
             match listing.failure {
                 Some(Failure::Refused { .. }) if width > NARROWEST_S => {
                     width = (width / 2).max(NARROWEST_S);

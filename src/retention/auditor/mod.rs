@@ -164,6 +164,8 @@ struct Run {
     indexed: Option<f64>,
     /// Seconds of a window that held a comfortable number of traces.
     width: u64,
+    /// Traces a second in the last window.
+    density: f64,
     /// Days of ledgers (by the number of the side) that have been sealed.
     sealed: HashSet<(usize, Day)>,
 }
@@ -266,6 +268,7 @@ impl Auditor {
             uncounted: !self.settings.filter.is_empty() || self.settings.sample < 1.0,
             indexed: None,
             width: 0,
+            density: 0.0,
             sealed: HashSet::new(),
         };
         if let Err(trouble) = self.look(shard, &mut run).await {

@@ -75,7 +75,7 @@ fn what_makes_no_sense_is_refused_where_it_stands() {
             "a number without a unit: write 30d or 6h",
         ),
         ("warn_before: soon", "3:14", ""),
-        ("rate: {initial: 0}", "3:7", "must be 0 < initial <= max <= 1000"),
+        ("rate: {initial: 0}", "3:", "must be 0 < initial <= max <= 1000"),
     ] {
         let found = problems(&with(lines));
         let told = found
