@@ -116,7 +116,9 @@ fn what_was_acknowledged_survives_a_kill_and_what_was_not_is_never_called_archiv
         .build()
         .unwrap();
     let clock = VirtualClock::running(SystemClock.now(), 1.0);
-    let simulator = Simulator::new(Scenario::quiet(), clock);
+    let mut scenario = Scenario::quiet();
+    scenario.xray.indexing_delay_s = 0.0;
+    let simulator = Simulator::new(scenario, clock);
     let served = runtime
         .block_on(simulator.serve(SocketAddr::from(([127, 0, 0, 1], 0))))
         .unwrap();
@@ -182,7 +184,8 @@ fn what_was_acknowledged_survives_a_kill_and_what_was_not_is_never_called_archiv
         said.contains("at_risk       1") && said.contains("Cost: 4 traces scanned"),
         "{said}"
     );
-    simulator.set_faults(vec![Fault::of("GetTraceSummaries", -10, 1_000, FaultKind::Denied)]);
+    let always = Fault::of("GetTraceSummaries", -100_000_000, 100_000_000, FaultKind::Denied);
+    simulator.set_faults(vec![always]);
     assert_eq!(check(&config, &state, &[]).status.code(), Some(3));
     assert_eq!(check(&config, &state, &["--archive"]).status.code(), Some(3));
     assert_eq!(check(&config, &state, &["--nonsense"]).status.code(), Some(3));
