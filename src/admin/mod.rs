@@ -3,6 +3,7 @@
 //! Knows the status board, the registry of instruments and the desk of the alert engines, and nothing of the graph behind
 //! them. What changes something there (silences, acknowledgements) needs a token; everything else is read-only.
 
+mod guard;
 mod host_check;
 mod rates;
 mod serve;
@@ -10,7 +11,8 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-pub use serve::{Admin, serve};
+pub use guard::PageToken;
+pub use serve::{Admin, Pages, serve};
 pub use status::{state_name, to_json};
 
 /// The generated types of `radiosonde.admin.v1`.

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tower::ServiceExt;
 
+use super::guard::{Guard, PageToken};
 use super::host_check;
 use super::rates::{Rates, SAMPLE_EVERY};
 use super::status::{Reading, of_components, to_json};
@@ -39,6 +40,15 @@ pub struct Admin {
     pub commons: Commons,
     /// What a request that changes something must bring.
     pub token: Option<Secret>,
+    /// The pages and the API of `dev`; `run` has none.
+    pub pages: Option<Pages>,
+}
+
+/// How the pages of `dev` are served.
+#[derive(Clone, Debug, Default)]
+pub struct Pages {
+    /// What a browser or a client of the API must bring, where others than this machine can reach them.
+    pub token: Option<PageToken>,
 }
 
 struct Api {
@@ -120,13 +130,20 @@ pub async fn serve(endpoint: Endpoint, admin: Admin) -> Result<AdminServer, Bind
         admin,
         rates: Rates::default(),
     });
+    let guard = Arc::new(Guard::new(
+        api.admin.pages.as_ref().and_then(|pages| pages.token.clone()),
+    ));
     let router = router(&api).await;
     let handler = move |request: Request<Incoming>, _peer| {
         let router = router.clone();
         let allowed = host_check::is_allowed(&request, &configured);
+        let stopped = guard.stops(&request);
         async move {
             if !allowed {
                 return (StatusCode::MISDIRECTED_REQUEST, "this host name is not served here\n").into_response();
+            }
+            if let Some(answer) = stopped {
+                return answer;
             }
             answer(router, request).await
         }

@@ -44,6 +44,7 @@ fn admin() -> Admin {
         started: Instant::now(),
         commons: crate::component::Commons::default(),
         token: Some(crate::config::types::Secret::new("letmein")),
+        pages: None,
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Cli {
 pub enum Command {
     /// Run the agent (the default).
     Run(RunArgs),
+    /// A local collector with its store, page and terminal view: nothing to configure. `dev -- CMD` runs an application.
+    Dev(Box<super::dev::DevArgs>),
     /// Check a configuration: every problem with its place; no network, no state.
     Validate(ValidateArgs),
     /// Print the configuration as merged and expanded, secrets redacted.

@@ -6,9 +6,12 @@
 mod args;
 #[cfg(feature = "aws")]
 mod aws;
+mod client;
+mod colour;
 #[cfg(all(feature = "aws", feature = "simulator"))]
 mod demo;
 mod describe;
+mod dev;
 mod healthcheck;
 mod output;
 #[cfg(feature = "aws")]
@@ -127,6 +130,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::PrintConfig(args)) => describe::print_config(&args, &invocation, &environment, REGISTRY),
         Some(Command::Components { format }) => describe::components(format, REGISTRY),
         Some(Command::Version) => describe::version(),
+        Some(Command::Dev(args)) => dev::dev(&args),
         #[cfg(all(feature = "aws", feature = "simulator"))]
         Some(Command::Demo(args)) => demo::demo(&args),
         #[cfg(all(feature = "aws", feature = "simulator"))]
@@ -167,13 +171,12 @@ fn start(args: RunArgs, invocation: Invocation) -> ExitCode {
         checked::check(&document, REGISTRY)
     });
     run::run(RunOptions {
-        load,
-        uris,
         state_dir: args.state_dir,
         compat_metrics: args.compat_metrics,
         invalid_config: match invocation.mode {
             Mode::AwsCollector => 1,
             Mode::Radiosonde | Mode::HealthCheck => run::EXIT_CONFIG,
         },
+        ..RunOptions::new(load, uris)
     })
 }

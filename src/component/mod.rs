@@ -12,6 +12,7 @@ mod context;
 mod custody;
 mod delivery;
 mod heads;
+mod incidents;
 mod instruments;
 mod limited_log;
 mod observer;
@@ -27,6 +28,7 @@ pub use context::{BuildContext, Clock, ComponentId, ComponentKind, Deadline, Sta
 pub use custody::{Custody, Offered, Removed};
 pub use delivery::{Delivery, Durability, Overflow, QueueBatch, QueueSettings, RetrySettings, Sizer};
 pub use heads::PipelineHeads;
+pub use incidents::{Incident, IncidentKind, Incidents};
 pub use instruments::{
     Counter, Gauge, Histogram, Instruments, Kind as InstrumentKind, Moving, ReceiverCounts, Registry, Sample,
     SampleValue,

@@ -48,6 +48,27 @@ impl Desk {
     }
 }
 
+impl Desk {
+    /// Every alert of every engine, as the API shows it: what it is, since when, what to do.
+    ///
+    /// # Errors
+    /// Where the state of an engine cannot be read.
+    pub async fn incidents(&self) -> Result<Vec<Json>, StateError> {
+        let mut found = Vec::new();
+        for (id, core) in self.all() {
+            let mut desk = core.desk().await?;
+            let of_engine = desk.act(|dispatcher| {
+                dispatcher
+                    .incidents()
+                    .map(|incident| about(&id, incident))
+                    .collect::<Vec<Json>>()
+            });
+            found.extend(of_engine.await?);
+        }
+        Ok(found)
+    }
+}
+
 #[derive(Clone)]
 struct Api {
     desk: Arc<Desk>,
@@ -147,17 +168,7 @@ struct Which {
 }
 
 async fn alerts(State(api): State<Api>) -> Result<Response, Problem> {
-    let mut found = Vec::new();
-    for (id, core) in api.desk.all() {
-        let mut desk = core.desk().await?;
-        let of_engine = desk.act(|dispatcher| {
-            dispatcher
-                .incidents()
-                .map(|incident| about(&id, incident))
-                .collect::<Vec<Json>>()
-        });
-        found.extend(of_engine.await?);
-    }
+    let found = api.desk.incidents().await?;
     Ok(shown(&json!({"alerts": found})))
 }
 

@@ -180,6 +180,7 @@ impl Agent {
             started,
             commons: host.commons.clone(),
             token: None,
+            pages: None,
         };
         let endpoint = Endpoint::parse(&format!("127.0.0.1:{}", facts.ports.admin))?;
         let admin = admin::serve(endpoint, api).await.map_err(|error| error.to_string())?;

@@ -8,17 +8,21 @@ mod service;
 mod signals;
 mod state_dir;
 
+pub(super) use self::service::{Service, StartFailure};
+pub(super) use self::signals::{Signal, Signals};
+
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use self::service::{Service, StartFailure};
-use self::signals::{Signal, Signals};
 use super::output;
+use crate::admin::Pages;
+use crate::component::{Clock, Commons, SystemClock};
 use crate::config::Problems;
 use crate::graph::checked::Checked;
 
@@ -41,6 +45,28 @@ pub struct RunOptions {
     pub compat_metrics: bool,
     /// Exit code of an invalid configuration: [`EXIT_CONFIG`], and 1 where the Collector's codes are expected.
     pub invalid_config: u8,
+    /// The time that components live by.
+    pub clock: Arc<dyn Clock>,
+    /// What components share, for whoever wants to look at it from outside.
+    pub commons: Commons,
+    /// The pages of `dev`; `run` has none.
+    pub pages: Option<Pages>,
+}
+
+impl RunOptions {
+    /// What `run` does with a configuration.
+    pub fn new(load: Load, uris: Vec<String>) -> Self {
+        Self {
+            load,
+            uris,
+            state_dir: None,
+            compat_metrics: false,
+            invalid_config: EXIT_CONFIG,
+            clock: Arc::new(SystemClock),
+            commons: Commons::default(),
+            pages: None,
+        }
+    }
 }
 
 /// Runs until a signal ends it.
@@ -66,7 +92,7 @@ pub fn run(options: RunOptions) -> ExitCode {
 }
 
 /// One thread where there is one processor: nothing to hand over then. Worker threads grow their stacks only by use.
-fn runtime() -> std::io::Result<Runtime> {
+pub(super) fn runtime() -> std::io::Result<Runtime> {
     let threads = limits::worker_threads();
     let mut builder = if threads == 1 {
         Builder::new_current_thread()
@@ -108,7 +134,10 @@ async fn serve(options: RunOptions, checked: Checked) -> ExitCode {
             say(&[message]);
             return ExitCode::FAILURE;
         }
-        Err(StartFailure::Logged) => return ExitCode::FAILURE,
+        Err(StartFailure::AfterLogs(message)) => {
+            error!(error = %message, "The agent could not start.");
+            return ExitCode::FAILURE;
+        }
     };
     info!("Everything is ready. Begin running and processing data.");
     loop {

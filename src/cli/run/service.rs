@@ -27,8 +27,8 @@ use crate::telemetry::{self, Telemetry};
 pub enum StartFailure {
     /// Nobody has been told yet.
     BeforeLogs(String),
-    /// The log says it.
-    Logged,
+    /// The log is there to be told.
+    AfterLogs(String),
 }
 
 /// How long metrics and admin may take to finish their last answers.
@@ -67,10 +67,7 @@ impl Service {
                 reload_failed,
                 ..service
             }),
-            Err(message) => {
-                error!(error = %message, "The agent could not start.");
-                Err(StartFailure::Logged)
-            }
+            Err(message) => Err(StartFailure::AfterLogs(message)),
         }
     }
 
@@ -169,6 +166,7 @@ async fn start_parts(
     mut telemetry: Telemetry,
 ) -> Result<Service, String> {
     let state = open_state(options, &config)?;
+    let is_dev = options.pages.is_some();
     let group = MemoryGroup::find();
     let memory = MemoryBudget::new(budget_of(memory_limit(config.memory.limit, group.as_ref())));
     let guard = CancellationToken::new();
@@ -178,9 +176,13 @@ async fn start_parts(
     }
     let spill = match &state {
         Some(_) => None,
+        // Of a developer's machine nothing is written that was not asked for.
+        None if is_dev => None,
         None => spill_dir(&options.uris, |name| std::env::var(name).ok()),
     };
     let host = Host {
+        clock: Arc::clone(&options.clock),
+        commons: options.commons.clone(),
         registry: registry.clone(),
         state: queue::state::open(state.as_ref().map(|state| state.path.as_path()), &registry),
         state_dir: state.as_ref().map(|state| state.path.clone()),
@@ -198,6 +200,7 @@ async fn start_parts(
         started,
         commons: host.commons.clone(),
         token: config.admin.token.clone(),
+        pages: options.pages.clone(),
     };
     let admin = start_admin(&config, api).await?;
     let graph = Graph::start(host, checked).await.map_err(|error| error.to_string())?;
@@ -223,6 +226,7 @@ fn open_state(options: &RunOptions, config: &ServiceConfig) -> Result<Option<Sta
         .or_else(|| config.state_directory.clone());
     match path {
         Some(path) => StateDir::open(&path).map(Some).map_err(|error| error.to_string()),
+        None if options.pages.is_some() => Ok(None),
         None => {
             warn!(
                 "No state directory is configured: queues, cursors, spend and alert state are in memory, and end with \

@@ -11,7 +11,9 @@ use tonic::Code;
 
 use super::listener::Port;
 use super::settings::Settings;
-use crate::component::{BuildContext, ComponentId, Outlet, Outlets, ReceiverCounts, Refused};
+use crate::component::{
+    BuildContext, ComponentId, Incident, IncidentKind, Incidents, Outlet, Outlets, ReceiverCounts, Refused,
+};
 use crate::net::codec::{Encoding, InflateError, inflate};
 use crate::net::server::Identity;
 use crate::net::status::Status;
@@ -81,12 +83,15 @@ pub(super) struct Door {
     limits: DoorLimits,
     /// For work on blocking threads.
     turns: Arc<Semaphore>,
+    /// What clients do wrong.
+    pub(super) incidents: Arc<Incidents>,
 }
 
 impl Door {
     pub(super) fn new(settings: &Settings, context: &BuildContext, outlets: Outlets) -> Self {
         Self {
             id: context.id.clone(),
+            incidents: context.commons.get(),
             outlets,
             grpc: context.instruments.receiver(Port::Grpc.name()),
             http: context.instruments.receiver(Port::Http.name()),
@@ -162,6 +167,20 @@ impl Door {
                     let refused = Err(Refused::retryable(""));
                     self.counts(port).record(signal, rejected.count(), &refused);
                 }
+                let items = match &error {
+                    DoorError::NothingUsable(rejected) => rejected.count(),
+                    _ => 1,
+                };
+                let kind = match &error {
+                    DoorError::NothingUsable(_) => IncidentKind::Rejected,
+                    _ => IncidentKind::Refused,
+                };
+                self.incidents.tell(|| Incident {
+                    kind,
+                    subject: signal.to_string(),
+                    text: error.to_string(),
+                    items,
+                });
                 tracing::debug!(receiver = %self.id, %error, "request refused at the door");
                 Status::invalid(error.to_string())
             }
@@ -182,6 +201,12 @@ impl Door {
         if admitted.rejected.has_message() {
             taken.rejected = admitted.rejected.count();
             taken.message = admitted.rejected.to_string();
+            self.incidents.tell(|| Incident {
+                kind: IncidentKind::Rejected,
+                subject: signal.to_string(),
+                text: taken.message.clone(),
+                items: taken.rejected,
+            });
             // The client is told and keeps the data: refused, not lost.
             counts.record(signal, taken.rejected, &Err(Refused::retryable("")));
             tracing::debug!(receiver = %self.id, rejected = taken.rejected, "records rejected: {}", taken.message);

@@ -1,6 +1,6 @@
 //! OTLP/HTTP: routing, content negotiation, CORS, and answers in the request's own form.
 
-use ::http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
+use ::http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, ORIGIN};
 use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
@@ -10,6 +10,7 @@ use tonic::Code;
 use super::answer;
 use super::door::{Door, Form, Offer};
 use super::listener::{HttpRules, Port};
+use crate::component::{Incident, IncidentKind};
 use crate::net::codec::Encoding;
 use crate::net::server::body::{AnswerBody, discard, read_all};
 use crate::net::server::{Cors, Gate, Peer, Verdict};
@@ -40,6 +41,9 @@ pub(super) async fn serve(
     let (head, mut body) = request.into_parts();
     let cors = rules.group.cors.as_ref();
     let verdict = cors.map_or(Verdict::NotCrossOrigin, |cors| cors.judge(&head));
+    if verdict == Verdict::Foreign {
+        tell_of_stranger(door, &head.headers);
+    }
     let content_type = content_type(&head.headers);
     let mut answer = match cors.filter(|_| Cors::is_preflight(&head)) {
         Some(cors) => {
@@ -180,6 +184,18 @@ async fn export(
     let mut answer = Response::new(AnswerBody::full(body));
     answer.headers_mut().insert(CONTENT_TYPE, format.content_type());
     Ok(answer)
+}
+
+/// For whoever wonders why a page's data does not come.
+fn tell_of_stranger(door: &Door, headers: &HeaderMap) {
+    let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
+    let origin = origin.unwrap_or("an origin that is no text");
+    door.incidents.tell(|| Incident {
+        kind: IncidentKind::ForeignOrigin,
+        subject: origin.to_owned(),
+        text: format!("a page of {origin} may not send here"),
+        items: 1,
+    });
 }
 
 /// A client of HTTP/1 that is still sending sees our answer only if we read on for a while: closing a socket with

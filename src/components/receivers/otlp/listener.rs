@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use super::door::Door;
 use super::settings::{HttpProtocol, Paths, Settings};
 use super::{grpc, http};
-use crate::component::{BuildContext, ComponentId, Outlets};
+use crate::component::{BuildContext, ComponentId, Incident, IncidentKind, Outlets};
 use crate::net::server::body::{AnswerBody, BodyLimits};
 use crate::net::server::{Endpoint, Gate, GrpcGroup, HttpGroup, Peer, ServerSettings};
 
@@ -164,6 +164,16 @@ impl Listener {
             return;
         }
         let other = if self.port == Port::Grpc { "HTTP" } else { "gRPC" };
+        self.door.incidents.tell(|| Incident {
+            kind: IncidentKind::OtherProtocol,
+            subject: format!("{other} on the {} port", self.port.name()),
+            text: format!(
+                "{other} came to the port of {} from {}",
+                self.port.name(),
+                peer.address.ip()
+            ),
+            items: 1,
+        });
         tracing::info!(client = %peer.address, port = self.port.name(), "{other} on the other protocol's port: served");
     }
 }
