@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{Request, StatusCode, header};
 use hyper::body::Incoming;
+use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -47,6 +48,10 @@ pub struct Admin {
 /// How the pages of `dev` are served.
 #[derive(Clone, Debug, Default)]
 pub struct Pages {
+    /// Where OTLP is taken: the protocol and the address.
+    pub otlp: Vec<(&'static str, String)>,
+    /// Where the page is.
+    pub ui: String,
     /// What a browser or a client of the API must bring, where others than this machine can reach them.
     pub token: Option<PageToken>,
 }
@@ -187,8 +192,30 @@ async fn router(api: &Arc<Api>) -> Router {
         .with_state(Arc::clone(api));
     let alerts = notify::router(api.admin.commons.get(), api.admin.token.clone());
     // Routers of further parts of dev mode and its pages are merged into this one, behind the same guard.
-    let dev = dev::http::guarded(dev::http::api(api.admin.commons.get()));
-    routes.prepare().into_axum_router().merge(http).merge(alerts).merge(dev)
+    let mut dev = http.merge(dev::http::api(api.admin.commons.get()));
+    if api.admin.pages.is_some() {
+        dev = dev.merge(dev::parts::router(&api.admin.commons));
+    }
+    let dev = dev::http::guarded(dev);
+    routes
+        .prepare()
+        .into_axum_router()
+        .merge(alerts)
+        .merge(dev)
+        .fallback(unknown)
+}
+
+/// What is not here: tonic alone would answer 200 to everybody.
+async fn unknown(headers: http::HeaderMap, uri: http::Uri) -> Response {
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .map(|value| value.as_bytes())
+        .unwrap_or_default();
+    if content_type.starts_with(b"application/grpc") {
+        return tonic::Status::unimplemented("no such service").into_http::<axum::body::Body>();
+    }
+    let text = format!("nothing is served at {}", uri.path());
+    (StatusCode::NOT_FOUND, axum::Json(json!({"v": 1, "error": text}))).into_response()
 }
 
 async fn status_json(State(api): State<Arc<Api>>) -> impl IntoResponse {
@@ -201,6 +228,14 @@ async fn status_json(State(api): State<Arc<Api>>) -> impl IntoResponse {
     let store = api.admin.commons.get::<dev::store::Store>();
     if let (true, Some(fields)) = (store.is_fed(), status.as_object_mut()) {
         fields.extend(dev::http::status_fields(&store));
+    }
+    if let Some(pages) = &api.admin.pages {
+        let otlp = pages
+            .otlp
+            .iter()
+            .map(|(protocol, endpoint)| json!({"protocol": protocol, "endpoint": endpoint}));
+        status["otlp"] = otlp.collect();
+        status["ui"] = pages.ui.clone().into();
     }
     (headers, format!("{status}\n"))
 }

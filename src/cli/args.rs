@@ -65,6 +65,29 @@ pub enum Command {
     /// Check and test alert rules.
     #[command(subcommand)]
     Rules(super::rules::RulesCommand),
+    /// Read what a running `dev` has stored: traces, spans, logs, metrics, errors, services.
+    Query(Box<super::tools::QueryArgs>),
+    /// Show what comes in, record by record.
+    Tail(super::tools::TailArgs),
+    /// Wait until something fits a query: an assertion for scripts.
+    Wait(super::tools::WaitArgs),
+    /// Compare two runs or two traces.
+    Diff(super::tools::DiffArgs),
+    /// Write what is stored to a file: OTLP as JSON or protobuf, one trace as Markdown or as a page.
+    Export(super::tools::ExportArgs),
+    /// Read a file of `export`, of the file exporter or of Jaeger.
+    Import(super::tools::ImportArgs),
+    /// Send one test record.
+    Send(super::tools::SendArgs),
+    /// Find out why nothing arrives: ports, environment, protocols, clocks.
+    Doctor(super::tools::DoctorArgs),
+    /// Serve the queries to a coding assistant, by the Model Context Protocol on standard input and output.
+    Mcp(super::tools::McpArgs),
+    /// Print the completion script of a shell.
+    Completion {
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
     /// Ask a running agent how it is.
     Status {
         /// Its admin listener.

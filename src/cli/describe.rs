@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::args::{Format, PrintConfigArgs, ValidateArgs};
+use super::args::{Cli, Format, PrintConfigArgs, ValidateArgs};
 use super::{Invocation, output};
 use crate::component::Factory;
 use crate::config::{Document, Environment, Problems, Severity};
@@ -142,6 +142,15 @@ fn signals(factory: &dyn Factory) -> Vec<&'static str> {
         .iter()
         .map(|signal| checked::signal_name(*signal))
         .collect()
+}
+
+/// `completion`.
+pub(super) fn completion(shell: clap_complete::Shell) -> ExitCode {
+    let mut script = Vec::new();
+    let mut command = <Cli as clap::CommandFactory>::command();
+    clap_complete::generate(shell, &mut command, "radiosonde", &mut script);
+    output::text(&String::from_utf8_lossy(&script));
+    ExitCode::SUCCESS
 }
 
 /// `version`.

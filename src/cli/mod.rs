@@ -30,16 +30,21 @@ mod simulator;
 pub mod status;
 #[cfg(test)]
 mod tests;
+mod tools;
 
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
 
 use self::args::{Cli, Command, ConfigArgs, RunArgs};
 use self::run::{Load, RunOptions};
 use crate::components::REGISTRY;
+use crate::config::types::GoDuration;
 use crate::config::{Document, Environment, Inputs, ProcessEnvironment};
 use crate::graph::checked;
 
@@ -131,6 +136,16 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Components { format }) => describe::components(format, REGISTRY),
         Some(Command::Version) => describe::version(),
         Some(Command::Dev(args)) => dev::dev(&args),
+        Some(Command::Query(args)) => tools::run(tools::query(&args)),
+        Some(Command::Tail(args)) => tools::run(tools::tail(&args)),
+        Some(Command::Wait(args)) => tools::run(tools::wait(&args)),
+        Some(Command::Diff(args)) => tools::run(tools::diff(&args)),
+        Some(Command::Export(args)) => tools::run(tools::export(&args)),
+        Some(Command::Import(args)) => tools::run(tools::import(&args)),
+        Some(Command::Send(args)) => tools::run(tools::send(&args)),
+        Some(Command::Doctor(args)) => tools::run(tools::doctor(&args)),
+        Some(Command::Mcp(args)) => tools::run(tools::mcp(&args)),
+        Some(Command::Completion { shell }) => describe::completion(shell),
         #[cfg(all(feature = "aws", feature = "simulator"))]
         Some(Command::Demo(args)) => demo::demo(&args),
         #[cfg(all(feature = "aws", feature = "simulator"))]
@@ -157,6 +172,17 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Rules(command)) => rules::rules(&command, &environment),
         Some(Command::Status { endpoint, format }) => status::status(&endpoint, format),
     }
+}
+
+/// `30s`, `1m30s`, or plain seconds.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let reader: serde::de::value::StrDeserializer<'_, serde::de::value::Error> = text.into_deserializer();
+    GoDuration::deserialize(reader)
+        .map(|duration| duration.0)
+        .map_err(|error| error.to_string())
 }
 
 /// `run`, until a signal ends it.

@@ -68,3 +68,10 @@ fn content_from_the_environment_counts_only_in_the_container_image() {
     assert_eq!(own.content, None);
     assert_eq!(own.uris, ["c.yaml"]);
 }
+
+#[test]
+fn durations_are_seconds_or_have_a_unit() {
+    assert_eq!(duration("30"), Ok(Duration::from_secs(30)));
+    assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
+    assert!(duration("soon").is_err());
+}

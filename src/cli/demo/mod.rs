@@ -15,8 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use serde::Deserialize;
-use serde::de::IntoDeserializer;
 use tokio::time::Instant;
 
 use self::banner::{Facts, banner};
@@ -26,7 +24,6 @@ use super::simulator::{rate, told_to_stop, with_runtime};
 use crate::admin::{self, Admin};
 use crate::component::{Clock, Deadline, Registry, Running, SystemClock, UnixNanos};
 use crate::components::REGISTRY;
-use crate::config::types::GoDuration;
 use crate::config::{Document, Inputs, ProcessEnvironment};
 use crate::graph::checked::{Checked, check};
 use crate::graph::{Graph, Host};
@@ -47,7 +44,7 @@ pub struct DemoArgs {
     #[arg(long, value_name = "KIND=ENDPOINT")]
     pub exporter: Vec<String>,
     /// Ends by itself after this time: 30s, 5m or plain seconds.
-    #[arg(long, value_parser = duration)]
+    #[arg(long, value_parser = super::duration)]
     pub duration: Option<Duration>,
     /// Simulated seconds per second.
     #[arg(long, default_value_t = 60.0, value_parser = rate)]
@@ -59,16 +56,6 @@ const BEFORE_NOW_S: u64 = 86_400;
 
 /// Tries to start while somebody else takes the ports in between.
 const STARTS: usize = 3;
-
-fn duration(text: &str) -> Result<Duration, String> {
-    if let Ok(seconds) = text.parse() {
-        return Ok(Duration::from_secs(seconds));
-    }
-    let reader: serde::de::value::StrDeserializer<'_, serde::de::value::Error> = text.into_deserializer();
-    GoDuration::deserialize(reader)
-        .map(|duration| duration.0)
-        .map_err(|error| error.to_string())
-}
 
 /// Runs the demo until Ctrl-C or the end of `--duration`.
 pub fn demo(args: &DemoArgs) -> ExitCode {
@@ -256,13 +243,6 @@ mod tests {
         assert_eq!(simulated.rate(), 1.0);
         let ahead = simulated.now().seconds().abs_diff(real.now().seconds());
         assert!(ahead <= 6, "{ahead} s apart");
-    }
-
-    #[test]
-    fn durations_are_seconds_or_have_a_unit() {
-        assert_eq!(duration("30"), Ok(Duration::from_secs(30)));
-        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
-        assert!(duration("soon").is_err());
     }
 
     #[test]

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
+pub use self::banner::number;
 use self::child::EXIT_OURS;
 use self::plan::{Addresses, inputs, load};
 use super::colour::Colour;

@@ -16,7 +16,7 @@ use super::banner::{first_line, keys_line, number, summary};
 use super::child::{self, Environment};
 use super::keys::Keys;
 use super::plan::{Addresses, Listening, load};
-use super::watching::{Viewer, Wish, show};
+use super::watching::{Viewer, Wish, columns, show};
 use super::{DevArgs, Failure, PortChoice, StreamFormat, ViewArgs, ViewMode, checked_plan};
 use crate::admin::{PageToken, Pages};
 use crate::cli::client::{AgentArgs, Api};
@@ -26,9 +26,9 @@ use crate::component::{Clock, Commons, SystemClock};
 use crate::config::Inputs;
 use crate::config::types::Secret;
 use crate::dev::feed::{Feed, Watch};
-use crate::dev::lints::Lints;
+use crate::dev::lints::{Finding, Lints, Severity};
 use crate::dev::runs::Runs;
-use crate::dev::terminal::text::Style;
+use crate::dev::terminal::text::{Ink, Style, harmless};
 use crate::dev::terminal::{Mode, Options, Paper, View};
 use crate::graph::checked::Checked;
 use crate::net::server::Endpoint;
@@ -190,7 +190,11 @@ impl Session {
         let options = RunOptions {
             clock,
             commons: commons.clone(),
-            pages: Some(Pages { token: token.clone() }),
+            pages: Some(Pages {
+                otlp: vec![("grpc", listening.grpc.clone()), ("http", listening.http.clone())],
+                ui: listening.ui.clone(),
+                token: token.clone(),
+            }),
             ..RunOptions::new(Box::new(move || load(&inputs).map(|(_, checked)| checked)), uris)
         };
         // Everybody who watches is there before the first span is.
@@ -219,7 +223,16 @@ impl Session {
         });
         screen.set_filter(wanted);
         tasks.spawn(show(screen, shown, wishes, Box::new(std::io::stderr())));
-        tasks.spawn(crate::dev::lints::attend(lints, linted, commons.clone()));
+        let told = viewer.clone();
+        let is_shown = mode_of(view) != Mode::Nothing;
+        let tell = move |news: Vec<Finding>| {
+            if is_shown {
+                told.wish(Wish::Say(
+                    news.iter().filter_map(|finding| finding_line(finding, style)).collect(),
+                ));
+            }
+        };
+        tasks.spawn(crate::dev::lints::attend(lints, linted, commons.clone(), tell));
         if let Some(watch) = copied {
             let out = copy_target(view)?;
             tasks.spawn(copy(watch, out));
@@ -270,11 +283,6 @@ impl Session {
                 ));
             }
         }
-        self.viewer.wish(Wish::Say(lines));
-    }
-
-    /// Says a few lines.
-    pub fn say(&self, lines: Vec<String>) {
         self.viewer.wish(Wish::Say(lines));
     }
 
@@ -367,6 +375,30 @@ impl Session {
     }
 }
 
+/// `▲ slow-vs-baseline  GET /quote p95 210ms, ...  radiosonde query trace a41c77e0`
+fn finding_line(finding: &Finding, style: Style) -> Option<String> {
+    // These show in the trees themselves.
+    if matches!(finding.rule, "error-span" | "n-plus-one" | "orphan-span") {
+        return None;
+    }
+    let ink = match finding.severity {
+        Severity::Critical => Ink::Red,
+        Severity::Warning => Ink::Yellow,
+        Severity::Info => Ink::Dim,
+    };
+    let mark = style.paint(&format!("{} {}", style.warning_mark(), finding.rule), ink);
+    let title = harmless(&finding.title);
+    let trace = finding
+        .evidence
+        .first()
+        .and_then(|evidence| evidence.trace_id.as_deref());
+    let how = match trace.and_then(|trace| trace.get(..8)) {
+        Some(trace) => format!("radiosonde query trace {trace}"),
+        None => harmless(&finding.fix),
+    };
+    Some(format!("{mark}  {title}  {}", style.paint(&how, Ink::Dim)))
+}
+
 /// A dumb terminal cannot go back.
 fn style_redraws() -> bool {
     std::env::var("TERM").is_ok_and(|term| !term.is_empty() && term != "dumb")
@@ -379,13 +411,6 @@ fn mode_of(view: &ViewArgs) -> Mode {
         ViewMode::Line => Mode::Line,
         ViewMode::None => Mode::Nothing,
     }
-}
-
-/// Of the terminal; 100 where there is none to ask.
-fn columns() -> usize {
-    let by_environment = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    let width = terminal_size::terminal_size_of(std::io::stderr()).map(|(width, _)| usize::from(width.0));
-    width.or(by_environment).unwrap_or(100).clamp(40, 400)
 }
 
 /// A page that others than this machine can reach needs a token.

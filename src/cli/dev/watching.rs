@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::component::{Clock, SystemClock};
@@ -23,7 +24,6 @@ pub enum Wish {
     Filter(Option<Wanted>),
     Pause,
     Clear,
-    Width(usize),
 }
 
 /// The task's other end.
@@ -50,6 +50,7 @@ impl Viewer {
 /// Shows until all viewers are gone; then what is still under way is drawn.
 pub async fn show(mut view: View, mut watch: Watch, mut wishes: mpsc::Receiver<Wish>, out: Box<dyn Write + Send>) {
     let screen = Screen::to(out);
+    let mut resized = signal(SignalKind::window_change()).ok();
     let mut every = tokio::time::interval(TICK);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -60,6 +61,8 @@ pub async fn show(mut view: View, mut watch: Watch, mut wishes: mpsc::Receiver<W
                 let Some(mut fresh) = fresh else { break };
                 screen.show(view.take(&mut fresh.batch, fresh.at));
             }
+            // A window that has been made wider or narrower.
+            Some(()) = async { resized.as_mut()?.recv().await } => view.set_width(columns()),
             wish = wishes.recv() => {
                 let Some(wish) = wish else { break };
                 fulfil(&mut view, &screen, wish);
@@ -77,6 +80,13 @@ pub async fn show(mut view: View, mut watch: Watch, mut wishes: mpsc::Receiver<W
     screen.show(view.finish());
     // Writing to a terminal may block.
     let _panicked = tokio::task::spawn_blocking(move || screen.finish()).await;
+}
+
+/// Of the terminal; 100 where there is none to ask.
+pub fn columns() -> usize {
+    let by_environment = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let width = terminal_size::terminal_size_of(std::io::stderr()).map(|(width, _)| usize::from(width.0));
+    width.or(by_environment).unwrap_or(100).clamp(40, 400)
 }
 
 fn fulfil(view: &mut View, screen: &Screen, wish: Wish) {
@@ -111,6 +121,5 @@ fn fulfil(view: &mut View, screen: &Screen, wish: Wish) {
             view.clear();
             screen.say(vec!["\x1b[2J\x1b[H".to_owned()]);
         }
-        Wish::Width(columns) => view.set_width(columns),
     }
 }

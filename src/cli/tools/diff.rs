@@ -13,8 +13,10 @@ use crate::dev::terminal::text::{Ink, Style, duration_text, harmless};
 
 /// `diff`.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "Exit codes: 0 ok, 1 with --fail-on-change where something was added, removed, slower or faster, or no such id, \
-    3 no agent answers.")]
+#[command(
+    after_help = "Exit codes: 0 ok, 1 with --fail-on-change where something was added, removed, slower or faster, or no such id, \
+    3 no agent answers."
+)]
 pub struct DiffArgs {
     /// A run (r-...) or a trace, or the beginning of its id.
     pub a: String,
@@ -61,7 +63,12 @@ fn as_text(answer: &Json, format: Format, style: Style) -> String {
     let name = |side: &str| harmless(&show::plain(&answer[side]));
     let mut text = format!("{} {} and {}\n", show::plain(&answer["kind"]), name("a"), name("b"));
     let of = |side: &Json| match number(&side["duration"]) {
-        Some(nanos) => format!("{}{}{}", show::plain(&side["count"]), style.times(), duration_text(nanos)),
+        Some(nanos) => format!(
+            "{}{}{}",
+            show::plain(&side["count"]),
+            style.times(),
+            duration_text(nanos)
+        ),
         None => "-".to_owned(),
     };
     for row in rows.iter().filter(|row| row["change"] != "same").take(MOST) {
@@ -74,7 +81,12 @@ fn as_text(answer: &Json, format: Format, style: Style) -> String {
             _ => (" ", Ink::Plain),
         };
         let what = format!("{} {}", show::plain(&row["service"]), show::plain(&row["name"]));
-        let line = format!("{sign} {change:<8} {}  {} > {}", harmless(&what), of(&row["a"]), of(&row["b"]));
+        let line = format!(
+            "{sign} {change:<8} {}  {} > {}",
+            harmless(&what),
+            of(&row["a"]),
+            of(&row["b"])
+        );
         let mark = if format == Format::Md { "- " } else { "" };
         text.push_str(&format!("{mark}{}\n", style.paint(&line, ink)));
     }
@@ -82,7 +94,12 @@ fn as_text(answer: &Json, format: Format, style: Style) -> String {
     text.push_str(&format!("{same} the same\n"));
     for attribute in answer["attributes"].as_array().into_iter().flatten().take(40) {
         let side = |side: &str| harmless(&show::plain(&attribute[side]));
-        text.push_str(&format!("{}: {} > {}\n", harmless(&show::plain(&attribute["key"])), side("a"), side("b")));
+        text.push_str(&format!(
+            "{}: {} > {}\n",
+            harmless(&show::plain(&attribute["key"])),
+            side("a"),
+            side("b")
+        ));
     }
     text.push_str(&format!("{}\n", show::plain(&answer["link"])));
     text
@@ -102,7 +119,10 @@ mod tests {
             {"service": "web", "name": "SELECT", "change": "same", "a": side(1), "b": side(1)},
             {"service": "fx", "name": "new", "change": "added", "a": null, "b": side(3)},
         ]});
-        let style = Style { is_ascii: true, is_coloured: false };
+        let style = Style {
+            is_ascii: true,
+            is_coloured: false,
+        };
         let text = as_text(&answer, Format::Text, style);
         assert!(text.contains("^ slower   web GET /  1x48ms > 1x210ms"), "{text}");
         assert!(text.contains("+ added    fx new  - > 1x3ms"), "{text}");

@@ -63,7 +63,10 @@ pub async fn doctor(args: &DoctorArgs) -> Result<u8, Failed> {
     match &status {
         Ok(status) => {
             let version = status["version"].as_str().unwrap_or("?");
-            checks.push(Check::good("agent", format!("radiosonde {version} answers at {}", api.base())));
+            checks.push(Check::good(
+                "agent",
+                format!("radiosonde {version} answers at {}", api.base()),
+            ));
             checks.push(clock(status));
             checks.extend(intake(status));
         }
@@ -128,7 +131,10 @@ fn intake(status: &Json) -> Vec<Check> {
     let count = |signal: &str, what: &str| crate::cli::dev::number(&status["intake"][signal][what]).unwrap_or(0);
     let signals = ["spans", "metric_points", "log_records"];
     let received: u64 = signals.iter().map(|signal| count(signal, "received")).sum();
-    let rejected: u64 = signals.iter().map(|signal| count(signal, "rejected") + count(signal, "dropped")).sum();
+    let rejected: u64 = signals
+        .iter()
+        .map(|signal| count(signal, "rejected") + count(signal, "dropped"))
+        .sum();
     let mut checks = Vec::new();
     if received == 0 {
         let fix = "export OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318, or radiosonde dev -- CMD; radiosonde send tries it";
@@ -138,17 +144,29 @@ fn intake(status: &Json) -> Vec<Check> {
     }
     if rejected > 0 {
         let fix = "radiosonde query alerts says which and why";
-        checks.push(Check::bad("intake", format!("{rejected} items were rejected or dropped"), fix));
+        checks.push(Check::bad(
+            "intake",
+            format!("{rejected} items were rejected or dropped"),
+            fix,
+        ));
     }
     checks
 }
 
 fn port_check(port: u16, what: &str, is_ours: bool) -> Check {
     let address = format!("localhost:{port}");
-    let addresses = address.to_socket_addrs().map(Iterator::collect::<Vec<_>>).unwrap_or_default();
-    let open = addresses.iter().any(|address| TcpStream::connect_timeout(address, PATIENCE).is_ok());
+    let addresses = address
+        .to_socket_addrs()
+        .map(Iterator::collect::<Vec<_>>)
+        .unwrap_or_default();
+    let open = addresses
+        .iter()
+        .any(|address| TcpStream::connect_timeout(address, PATIENCE).is_ok());
     match (open, is_ours) {
-        (true, true) => Check::good("port", format!("{port} ({what}) is open, held by {}", holder_of_port(port))),
+        (true, true) => Check::good(
+            "port",
+            format!("{port} ({what}) is open, held by {}", holder_of_port(port)),
+        ),
         (true, false) => Check::bad(
             "port",
             format!("{port} ({what}) is held by {}", holder_of_port(port)),
@@ -175,7 +193,10 @@ fn environment(variable: &dyn Fn(&str) -> Option<String>) -> Vec<Check> {
     if let Some(protocol) = &protocol
         && !matches!(protocol.as_str(), "grpc" | "http/protobuf" | "http/json")
     {
-        bad(format!("OTEL_EXPORTER_OTLP_PROTOCOL is {protocol:?}"), "it is grpc, http/protobuf or http/json");
+        bad(
+            format!("OTEL_EXPORTER_OTLP_PROTOCOL is {protocol:?}"),
+            "it is grpc, http/protobuf or http/json",
+        );
     }
     if let Some(endpoint) = variable("OTEL_EXPORTER_OTLP_ENDPOINT") {
         if !endpoint.contains("://") {
@@ -214,7 +235,11 @@ async fn endpoint(variable: &dyn Fn(&str) -> Option<String>) -> Vec<Check> {
     let url = variable("OTEL_EXPORTER_OTLP_ENDPOINT").unwrap_or_else(|| "http://localhost:4318".to_owned());
     if url.starts_with("https://") {
         let fix = "with radiosonde dev use http:// (it has no certificate)";
-        return vec![Check::bad("endpoint", format!("{} asks for TLS", without_user(&url)), fix)];
+        return vec![Check::bad(
+            "endpoint",
+            format!("{} asks for TLS", without_user(&url)),
+            fix,
+        )];
     }
     let api = Api::new(&AgentArgs {
         url: url.clone(),
@@ -254,13 +279,20 @@ mod tests {
             found.map(|(_, value)| (*value).to_owned())
         };
         let checks = environment(&variable);
-        checks.into_iter().filter(|check| !check.problem.is_empty()).map(|check| check.text).collect()
+        checks
+            .into_iter()
+            .filter(|check| !check.problem.is_empty())
+            .map(|check| check.text)
+            .collect()
     }
 
     #[test]
     fn what_leads_an_sdk_elsewhere_is_found() {
         assert_eq!(findings(&[]), Vec::<String>::new());
-        assert_eq!(findings(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318")]), Vec::<String>::new());
+        assert_eq!(
+            findings(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318")]),
+            Vec::<String>::new()
+        );
         for set in [
             [("OTEL_SDK_DISABLED", "true")],
             [("OTEL_TRACES_EXPORTER", "console")],
@@ -270,7 +302,10 @@ mod tests {
         ] {
             assert_eq!(findings(&set).len(), 1, "{set:?}");
         }
-        let mismatch = [("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://x:4318")];
+        let mismatch = [
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://x:4318"),
+        ];
         assert_eq!(findings(&mismatch).len(), 1);
     }
 

@@ -4,9 +4,10 @@
 //! A thin client of the same API as everything else: read-only, every answer bounded, with its total, cursor and a link,
 //! and marked as what it is: telemetry that strangers wrote.
 
+use std::io::{BufRead, Read};
+
 use clap::Args;
 use serde_json::{Value as Json, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
 use super::query::{link, segment};
 use super::show::{FITTING, how_many_fit};
@@ -39,7 +40,10 @@ struct Tool {
 }
 
 const Q: (&str, &str) = ("q", "query; empty for everything");
-const FROM: (&str, &str) = ("from", "begin: -15m, RFC 3339 or unix time; default everything that is stored");
+const FROM: (&str, &str) = (
+    "from",
+    "begin: -15m, RFC 3339 or unix time; default everything that is stored",
+);
 const TO: (&str, &str) = ("to", "end");
 const LIMIT: (&str, &str) = ("limit", "items at most");
 const CURSOR: (&str, &str) = ("cursor", "goes on where an answer ended");
@@ -49,7 +53,15 @@ const TOOLS: &[Tool] = &[
     Tool {
         name: "search_traces",
         about: "Lists traces that fit a query.",
-        parameters: &[Q, FROM, TO, ("sort", "recent, duration, errors or spans"), ("run", "only of this run"), LIMIT, CURSOR],
+        parameters: &[
+            Q,
+            FROM,
+            TO,
+            ("sort", "recent, duration, errors or spans"),
+            ("run", "only of this run"),
+            LIMIT,
+            CURSOR,
+        ],
     },
     Tool {
         name: "get_trace",
@@ -79,7 +91,15 @@ const TOOLS: &[Tool] = &[
     Tool {
         name: "query_metrics",
         about: "Without a name the catalogue of metrics; with one its series.",
-        parameters: &[("name", "metric"), Q, FROM, TO, ("as", "value, rate, delta, p50, p95 or p99"), ("by", "group by keys, comma-separated"), ("points", "per series")],
+        parameters: &[
+            ("name", "metric"),
+            Q,
+            FROM,
+            TO,
+            ("as", "value, rate, delta, p50, p95 or p99"),
+            ("by", "group by keys, comma-separated"),
+            ("points", "per series"),
+        ],
     },
     Tool {
         name: "services",
@@ -94,7 +114,11 @@ const TOOLS: &[Tool] = &[
     Tool {
         name: "alerts",
         about: "What lints and alert rules have found, each with evidence and a fix.",
-        parameters: &[("state", "firing, resolved or muted"), ("run", "only of this run"), LIMIT],
+        parameters: &[
+            ("state", "firing, resolved or muted"),
+            ("run", "only of this run"),
+            LIMIT,
+        ],
     },
     Tool {
         name: "diff",
@@ -119,25 +143,24 @@ const TOOLS: &[Tool] = &[
     Tool {
         name: "stats",
         about: "Aggregates of spans grouped by a key.",
-        parameters: &[Q, FROM, TO, ("by", "group by this key"), ("of", "what is aggregated: duration")],
+        parameters: &[
+            Q,
+            FROM,
+            TO,
+            ("by", "group by this key"),
+            ("of", "what is aggregated: duration"),
+        ],
     },
 ];
 
 /// Serves until standard input ends.
 pub async fn mcp(args: &McpArgs) -> Result<u8, Failed> {
     let api = Api::new(&args.agent);
-    let mut input = BufReader::new(tokio::io::stdin());
     loop {
-        let mut line = Vec::new();
-        let mut bounded = (&mut input).take(LONGEST_MESSAGE);
-        let read = bounded.read_until(b'\n', &mut line).await;
-        let read = read.map_err(|error| Failed::new(1, format!("standard input: {error}")))?;
-        if read == 0 {
-            return Ok(0);
-        }
-        if !line.ends_with(b"\n") && line.len() as u64 == LONGEST_MESSAGE {
-            return Err(Failed::new(1, "a message is longer than 1 MiB"));
-        }
+        // Standard input may block for hours.
+        let line = tokio::task::spawn_blocking(read_line).await;
+        let line = line.map_err(|_panicked| Failed::new(1, "standard input cannot be read"))??;
+        let Some(line) = line else { return Ok(0) };
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
@@ -145,6 +168,18 @@ pub async fn mcp(args: &McpArgs) -> Result<u8, Failed> {
             output::text(&format!("{answer}\n"));
         }
     }
+}
+
+/// The next message; `None` at the end.
+fn read_line() -> Result<Option<Vec<u8>>, Failed> {
+    let mut line = Vec::new();
+    let mut bounded = std::io::stdin().lock().take(LONGEST_MESSAGE);
+    let read = bounded.read_until(b'\n', &mut line);
+    let read = read.map_err(|error| Failed::new(1, format!("standard input: {error}")))?;
+    if !line.ends_with(b"\n") && line.len() as u64 == LONGEST_MESSAGE {
+        return Err(Failed::new(1, "a message is longer than 1 MiB"));
+    }
+    Ok((read > 0).then_some(line))
 }
 
 /// The answer to a message; none to a notification.
@@ -175,7 +210,10 @@ fn failure(id: &Json, code: i32, message: &str) -> Json {
 
 fn initialize(parameters: &Json) -> Json {
     let asked = parameters["protocolVersion"].as_str().unwrap_or_default();
-    let revision = REVISIONS.iter().find(|revision| **revision == asked).unwrap_or(&REVISIONS[0]);
+    let revision = REVISIONS
+        .iter()
+        .find(|revision| **revision == asked)
+        .unwrap_or(&REVISIONS[0]);
     json!({
         "protocolVersion": revision,
         "capabilities": {"tools": {}},
@@ -209,7 +247,10 @@ fn described(tool: &Tool) -> Json {
 /// Calls a tool. What the agent refuses is an answer too, so that the caller can mend its query.
 async fn call(api: &Api, parameters: &Json) -> Result<Json, String> {
     let name = parameters["name"].as_str().unwrap_or_default();
-    let tool = TOOLS.iter().find(|tool| tool.name == name).ok_or_else(|| format!("no tool {name:?}"))?;
+    let tool = TOOLS
+        .iter()
+        .find(|tool| tool.name == name)
+        .ok_or_else(|| format!("no tool {name:?}"))?;
     let arguments = &parameters["arguments"];
     let text = |key: &str| match &arguments[key] {
         Json::String(text) => text.clone(),
@@ -234,7 +275,10 @@ async fn answer_of(api: &Api, tool: &str, text: &dyn Fn(&str) -> String) -> Resu
     let (path, list): (String, &str) = match tool {
         "search_traces" => ("/api/v1/traces".to_owned(), "traces"),
         "get_trace" => (format!("/api/v1/traces/{trace}"), "rows"),
-        "get_span" => (format!("/api/v1/traces/{trace}/spans/{}", segment(&text("span_id"))), ""),
+        "get_span" => (
+            format!("/api/v1/traces/{trace}/spans/{}", segment(&text("span_id"))),
+            "",
+        ),
         "critical_path" => (format!("/api/v1/traces/{trace}/critical-path"), "path"),
         "errors" => ("/api/v1/errors".to_owned(), "errors"),
         "search_logs" => ("/api/v1/logs".to_owned(), "logs"),
@@ -249,7 +293,9 @@ async fn answer_of(api: &Api, tool: &str, text: &dyn Fn(&str) -> String) -> Resu
         "wait" => return waited(api, text).await,
         _ => ("/api/v1/stats".to_owned(), "stats"),
     };
-    let names = ["q", "from", "to", "sort", "run", "cursor", "offset", "name", "as", "by", "points", "state", "a", "b", "of"];
+    let names = [
+        "q", "from", "to", "sort", "run", "cursor", "offset", "name", "as", "by", "points", "state", "a", "b", "of",
+    ];
     let values = names.map(text);
     let limit = match (tool, text("limit")) {
         (_, given) if !given.is_empty() => given,
@@ -334,9 +380,11 @@ mod tests {
 
     #[tokio::test]
     async fn it_introduces_itself_and_lists_its_tools() {
-        let hello = asked(r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2024-11-05"}}"#).await;
+        let hello =
+            asked(r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2024-11-05"}}"#).await;
         assert_eq!(hello["result"]["protocolVersion"], "2024-11-05");
-        let newer = asked(r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2099-01-01"}}"#).await;
+        let newer =
+            asked(r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2099-01-01"}}"#).await;
         assert_eq!(newer["result"]["protocolVersion"], REVISIONS[0]);
         let tools = asked(r#"{"jsonrpc":"2.0","id":"a","method":"tools/list"}"#).await;
         let tools = tools["result"]["tools"].as_array().unwrap();
@@ -350,10 +398,17 @@ mod tests {
     async fn mistakes_are_told_and_notifications_are_not_answered() {
         assert_eq!(asked("{").await["error"]["code"], -32700);
         assert_eq!(asked(r#"{"id":1,"method":"nope"}"#).await["error"]["code"], -32601);
-        assert_eq!(asked(r#"{"id":1,"method":"tools/call","params":{"name":"get_trace"}}"#).await["error"]["code"], -32602);
+        assert_eq!(
+            asked(r#"{"id":1,"method":"tools/call","params":{"name":"get_trace"}}"#).await["error"]["code"],
+            -32602
+        );
         let refused = asked(r#"{"id":1,"method":"tools/call","params":{"name":"errors"}}"#).await;
         assert_eq!(refused["result"]["isError"], true);
-        assert!(answer(&api(), br#"{"method":"notifications/initialized"}"#).await.is_none());
+        assert!(
+            answer(&api(), br#"{"method":"notifications/initialized"}"#)
+                .await
+                .is_none()
+        );
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! Commands that ask a running `dev`: `query`, `tail`, `wait`, `diff`, `export`, `import`, `send`, `doctor`, `mcp`.
+//! Commands that ask a running `dev`: `query`, `tail`, `wait`, `diff`, `send`, `doctor`, `mcp`.
 //!
 //! All of them are clients of the HTTP API, as the page is: they give its numbers.
 
 mod diff;
 mod doctor;
 mod exchange;
+mod jaeger;
 mod mcp;
 mod query;
 mod send;
@@ -16,16 +17,16 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
-pub use diff::DiffArgs;
-pub use doctor::DoctorArgs;
-pub use exchange::{ExportArgs, ImportArgs};
-pub use mcp::McpArgs;
-pub use query::QueryArgs;
-pub use send::SendArgs;
-pub use tail::TailArgs;
-pub use wait::WaitArgs;
+pub use diff::{DiffArgs, diff};
+pub use doctor::{DoctorArgs, doctor};
+pub use exchange::{ExportArgs, ImportArgs, export, import};
+pub use mcp::{McpArgs, mcp};
+pub use query::{QueryArgs, query};
+pub use send::{SendArgs, send};
+pub use tail::{TailArgs, tail};
+pub use wait::{WaitArgs, wait};
 
-use super::client::{Api, ApiError};
+use super::client::ApiError;
 use super::output;
 
 /// How an answer is written.

@@ -11,9 +11,11 @@ use crate::dev::terminal::text::Style;
 
 /// `query`.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "Examples:\n  radiosonde query traces 'service=cart status=error duration>100ms'\n  \
+#[command(
+    after_help = "Examples:\n  radiosonde query traces 'service=cart status=error duration>100ms'\n  \
     radiosonde query trace a41c77e0 --format md\n  radiosonde query logs --all '\"card declined\"'\n\n\
-    Exit codes: 0 ok, 1 no such id, 2 the query cannot be read or the id is not unique, 3 no agent answers.")]
+    Exit codes: 0 ok, 1 no such id, 2 the query cannot be read or the id is not unique, 3 no agent answers."
+)]
 pub struct QueryArgs {
     #[command(subcommand)]
     pub what: What,
@@ -83,7 +85,7 @@ pub enum What {
 #[derive(Args, Clone, Debug, Default)]
 pub struct ListArgs {
     /// In the query language; several words are one query.
-    #[arg(value_name = "QUERY", allow_hyphen_values = true)]
+    #[arg(value_name = "QUERY")]
     pub q: Vec<String>,
     #[command(flatten)]
     pub window: WindowArgs,

@@ -15,7 +15,12 @@ pub struct SendArgs {
     #[arg(value_enum, default_value_t)]
     pub signal: Signal,
     /// Where OTLP/HTTP is taken.
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", default_value = "http://localhost:4318")]
+    #[arg(
+        long,
+        env = "OTEL_EXPORTER_OTLP_ENDPOINT",
+        value_name = "URL",
+        default_value = "http://localhost:4318"
+    )]
     pub to: String,
     /// service.name of it.
     #[arg(long, env = "OTEL_SERVICE_NAME", default_value = "radiosonde-send")]
@@ -49,7 +54,9 @@ pub async fn send(args: &SendArgs) -> Result<u8, Failed> {
         url: args.to.clone(),
         token: None,
     });
-    let answer = api.post_bytes(path, Bytes::from(body.to_string()), "application/json").await?;
+    let answer = api
+        .post_bytes(path, Bytes::from(body.to_string()), "application/json")
+        .await?;
     // An answer without a body is a success too; one that names a rejection is none.
     let answer: Json = serde_json::from_slice(&answer).unwrap_or(Json::Null);
     if let Some(message) = answer["partialSuccess"]["errorMessage"].as_str() {
@@ -85,7 +92,10 @@ fn request(args: &SendArgs, trace: &str, attributes: Json) -> (&'static str, Jso
                 "attributes": attributes, "status": if args.error { json!({"code": 2}) } else { json!({}) },
             });
             let scopes = json!([{"scope": scope, "spans": [span]}]);
-            ("/v1/traces", json!({"resourceSpans": [{"resource": resource, "scopeSpans": scopes}]}))
+            (
+                "/v1/traces",
+                json!({"resourceSpans": [{"resource": resource, "scopeSpans": scopes}]}),
+            )
         }
         Signal::Log => {
             let (number, level) = if args.error { (17, "ERROR") } else { (9, "INFO") };
@@ -94,13 +104,19 @@ fn request(args: &SendArgs, trace: &str, attributes: Json) -> (&'static str, Jso
                 "body": {"stringValue": args.name}, "attributes": attributes,
             });
             let scopes = json!([{"scope": scope, "logRecords": [record]}]);
-            ("/v1/logs", json!({"resourceLogs": [{"resource": resource, "scopeLogs": scopes}]}))
+            (
+                "/v1/logs",
+                json!({"resourceLogs": [{"resource": resource, "scopeLogs": scopes}]}),
+            )
         }
         Signal::Metric => {
             let point = json!({"timeUnixNano": now.to_string(), "asDouble": 1.0, "attributes": attributes});
             let metric = json!({"name": args.name, "unit": "1", "gauge": {"dataPoints": [point]}});
             let scopes = json!([{"scope": scope, "metrics": [metric]}]);
-            ("/v1/metrics", json!({"resourceMetrics": [{"resource": resource, "scopeMetrics": scopes}]}))
+            (
+                "/v1/metrics",
+                json!({"resourceMetrics": [{"resource": resource, "scopeMetrics": scopes}]}),
+            )
         }
     }
 }

@@ -169,7 +169,12 @@ fn table(items: &[Json], columns: &[Column], style: Style) -> String {
     }
     let rows: Vec<Vec<String>> = cells(items, columns)
         .into_iter()
-        .map(|row| row.iter().zip(columns).map(|(cell, column)| cut(cell, column.most, style)).collect())
+        .map(|row| {
+            row.iter()
+                .zip(columns)
+                .map(|(cell, column)| cut(cell, column.most, style))
+                .collect()
+        })
         .collect();
     let mut widths: Vec<usize> = columns.iter().map(|column| column.name.len()).collect();
     for row in &rows {
@@ -184,7 +189,11 @@ fn table(items: &[Json], columns: &[Column], style: Style) -> String {
             if !text.is_empty() {
                 text.push_str("  ");
             }
-            text.push_str(&if column.is_number { format!("{blanks}{cell}") } else { format!("{cell}{blanks}") });
+            text.push_str(&if column.is_number {
+                format!("{blanks}{cell}")
+            } else {
+                format!("{cell}{blanks}")
+            });
         }
         text.trim_end().to_owned()
     };
@@ -206,7 +215,10 @@ fn markdown(items: &[Json], columns: &[Column]) -> String {
     // A bar or a line break in a value must not break the table.
     let escaped = |text: &str| text.replace('\\', "\\\\").replace('|', "\\|").replace('<', "&lt;");
     let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
-    let rules: Vec<&str> = columns.iter().map(|column| if column.is_number { "---:" } else { "---" }).collect();
+    let rules: Vec<&str> = columns
+        .iter()
+        .map(|column| if column.is_number { "---:" } else { "---" })
+        .collect();
     let mut text = format!("| {} |\n| {} |\n", names.join(" | "), rules.join(" | "));
     for row in cells(items, columns) {
         let row: Vec<String> = row.iter().map(|cell| escaped(cell)).collect();
@@ -232,7 +244,11 @@ fn remarks(answer: &Json, shown: usize) -> String {
     }
     for tomb in answer["pruned"].as_array().into_iter().flatten().take(3) {
         let (at, reason) = (time_text(&tomb["at"]), plain(&tomb["reason"]));
-        lines.push(format!("pruned at {at} ({reason}): {} spans, {} log records", plain(&tomb["spans"]), plain(&tomb["log_records"])));
+        lines.push(format!(
+            "pruned at {at} ({reason}): {} spans, {} log records",
+            plain(&tomb["spans"]),
+            plain(&tomb["log_records"])
+        ));
     }
     if let Some(link) = answer["link"].as_str() {
         lines.push(link.to_owned());
@@ -276,7 +292,9 @@ pub fn trace(answer: &Json, format: Format, style: Style) -> String {
         let depth = row["depth"].as_u64().unwrap_or(0).min(40) as usize;
         let is_bad = row["status"] == "error";
         let alike = row["alike"]["count"].as_u64().filter(|count| *count > 1);
-        let alike = alike.map(|count| format!(" {}{count}", style.times())).unwrap_or_default();
+        let alike = alike
+            .map(|count| format!(" {}{count}", style.times()))
+            .unwrap_or_default();
         let message = row["status_message"].as_str().filter(|message| !message.is_empty());
         let failure = match (is_bad, message) {
             (true, Some(message)) => format!("  {} {}", style.error_mark(), harmless(message)),
@@ -292,11 +310,18 @@ pub fn trace(answer: &Json, format: Format, style: Style) -> String {
         );
         let indent = "  ".repeat(depth);
         let mark = if format == Format::Md { "- " } else { "" };
-        text.push_str(&format!("{indent}{mark}{}\n", style.paint(&line, if is_bad { Ink::Red } else { Ink::Plain })));
+        text.push_str(&format!(
+            "{indent}{mark}{}\n",
+            style.paint(&line, if is_bad { Ink::Red } else { Ink::Plain })
+        ));
     }
     for finding in answer["lints"].as_array().into_iter().flatten() {
         let title = harmless(&plain(&finding["title"]));
-        text.push_str(&format!("{} {}  {title}\n", style.warning_mark(), plain(&finding["rule"])));
+        text.push_str(&format!(
+            "{} {}  {title}\n",
+            style.warning_mark(),
+            plain(&finding["rule"])
+        ));
     }
     let total = number(&answer["rows_total"]).unwrap_or(rows.len() as u64);
     let head = json!({"total": total, "truncated": total > rows.len() as u64, "link": answer["link"]});
@@ -323,13 +348,19 @@ mod tests {
     #[test]
     fn a_table_says_what_it_leaves_out_and_is_harmless() {
         let text = list(&answer(), "traces", "traces", Format::Text, STYLE);
-        assert!(text.contains("a41c77e0") && text.contains("212ms") && text.contains("502"), "{text}");
+        assert!(
+            text.contains("a41c77e0") && text.contains("212ms") && text.contains("502"),
+            "{text}"
+        );
         assert!(text.contains("1 of 3; --cursor c7 goes on"), "{text}");
         assert!(!text.contains('\u{1b}'), "{text}");
         let text = list(&answer(), "traces", "traces", Format::Md, STYLE);
         assert!(text.contains("GET \\| &lt;b>"), "{text}");
         let nothing = json!({"traces": [], "total": 0, "empty": "outside the window"});
-        assert_eq!(list(&nothing, "traces", "traces", Format::Text, STYLE), "nothing: outside the window\n");
+        assert_eq!(
+            list(&nothing, "traces", "traces", Format::Text, STYLE),
+            "nothing: outside the window\n"
+        );
     }
 
     #[test]

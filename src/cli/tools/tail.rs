@@ -15,8 +15,10 @@ const LONGEST_EVENT: usize = 16 << 20;
 
 /// `tail`.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "Examples:\n  radiosonde tail\n  radiosonde tail logs --filter 'severity>=warn' --follow\n  \
-    radiosonde tail traces --follow --format jsonl | jq .trace_id")]
+#[command(
+    after_help = "Examples:\n  radiosonde tail\n  radiosonde tail logs --filter 'severity>=warn' --follow\n  \
+    radiosonde tail traces --follow --format jsonl | jq .trace_id"
+)]
 pub struct TailArgs {
     #[arg(value_enum, default_value_t)]
     pub signal: Signal,
@@ -97,9 +99,14 @@ pub async fn tail(args: &TailArgs) -> Result<u8, Failed> {
 }
 
 fn show_event(args: &TailArgs, name: &str, data: &str, style: Style) {
-    let Ok(data) = serde_json::from_str::<Json>(data) else { return };
+    let Ok(data) = serde_json::from_str::<Json>(data) else {
+        return;
+    };
     if name == "gap" {
-        output::stderr(&format!("({} missed: more comes in than is read)\n", show::plain(&data["missed"])));
+        output::stderr(&format!(
+            "({} missed: more comes in than is read)\n",
+            show::plain(&data["missed"])
+        ));
         return;
     }
     let items = data[args.signal.topic()].as_array().map_or(&[][..], Vec::as_slice);
@@ -172,7 +179,10 @@ mod tests {
         events.push(b": heartbeat\n\nid: 7\nevent: lo").unwrap();
         assert_eq!(events.next_event(), None);
         events.push(b"gs\ndata: {\"logs\":[]}\n\n").unwrap();
-        assert_eq!(events.next_event(), Some(("logs".to_owned(), "{\"logs\":[]}".to_owned())));
+        assert_eq!(
+            events.next_event(),
+            Some(("logs".to_owned(), "{\"logs\":[]}".to_owned()))
+        );
         assert_eq!(events.next_event(), None);
         assert!(events.push(&vec![0; LONGEST_EVENT + 1]).is_err());
     }

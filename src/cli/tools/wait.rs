@@ -6,7 +6,7 @@ use clap::Args;
 use tokio::time::Instant;
 
 use super::{Failed, Format};
-use crate::cli::client::{AgentArgs, Api};
+use crate::cli::client::{AgentArgs, Api, ApiError};
 use crate::cli::output;
 
 /// Exit code when the time was over first.
@@ -16,8 +16,10 @@ const EVERY: Duration = Duration::from_millis(100);
 
 /// `wait`.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "Example, in a test script:\n  radiosonde wait --for 'service=web name=\"GET /quote\" http.response.status_code=200' --timeout 20s\n\n\
-    Exit codes: 0 something fits, 124 nothing did in time, 2 the query cannot be read, 3 no agent answers.")]
+#[command(
+    after_help = "Example, in a test script:\n  radiosonde wait --for 'service=web name=\"GET /quote\" http.response.status_code=200' --timeout 20s\n\n\
+    Exit codes: 0 something fits, 124 nothing did in time, 2 the query cannot be read, 3 no agent answers."
+)]
 pub struct WaitArgs {
     /// What has to be there: spans, log records or metrics, in the query language.
     #[arg(long = "for", value_name = "QUERY")]
@@ -60,7 +62,7 @@ pub async fn wait(args: &WaitArgs) -> Result<u8, Failed> {
 }
 
 /// Spans, log records and metrics that fit.
-pub async fn count(api: &Api, query: &str) -> Result<u64, Failed> {
+pub async fn count(api: &Api, query: &str) -> Result<u64, ApiError> {
     let mut found = 0;
     for path in ["/api/v1/spans", "/api/v1/logs", "/api/v1/metrics"] {
         let answer = api.get(path, &[("q", query), ("limit", "1")]).await?;

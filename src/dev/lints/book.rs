@@ -216,8 +216,16 @@ impl Book {
         let is_in = |evidence: &Evidence| {
             evidence.trace_id.as_deref() == Some(trace) && (span.is_none() || evidence.span_id.as_deref() == span)
         };
-        let mut found = self.all(now);
-        found.retain(|finding| finding.evidence.iter().any(is_in));
+        let mut found: Vec<Finding> = self
+            .findings
+            .values()
+            .filter(|finding| finding.evidence.iter().any(is_in))
+            .cloned()
+            .collect();
+        for finding in &mut found {
+            finding.state = self.state_of(finding, now);
+        }
+        found.sort_by(|a, b| (b.severity, &a.id).cmp(&(a.severity, &b.id)));
         found
     }
 }

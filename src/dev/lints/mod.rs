@@ -28,7 +28,8 @@ use self::metrics::MetricRules;
 use self::spans::SpanRules;
 use self::traces::TraceRules;
 use super::feed::Watch;
-use super::seen::{self, service_of};
+use super::seen::{self, TraceId, service_of};
+use super::store::{Findings, Store};
 use crate::component::{Clock, Commons, Incidents, SystemClock};
 use crate::pdata::{Batch, Signal};
 use crate::wire::{self, WireError};
@@ -186,8 +187,34 @@ impl Lints {
     }
 }
 
-/// Feeds the lints until the watch ends.
-pub async fn attend(lints: Arc<Lints>, mut watch: Watch, commons: Commons) {
+/// For the store's answers: `alert=n-plus-one` in a query, the remarks on a trace and a span.
+impl Findings for Lints {
+    fn rules(&self, trace: &TraceId, span: Option<u64>) -> Vec<String> {
+        let found = self.found(trace, span);
+        found.iter().map(|finding| finding.rule.to_owned()).collect()
+    }
+
+    fn details(&self, trace: &TraceId, span: Option<u64>) -> Vec<serde_json::Value> {
+        let found = self.found(trace, span);
+        found
+            .iter()
+            .filter_map(|finding| serde_json::to_value(finding).ok())
+            .collect()
+    }
+}
+
+impl Lints {
+    fn found(&self, trace: &TraceId, span: Option<u64>) -> Vec<Finding> {
+        let span = span.map(|span| hex::encode(span.to_be_bytes()));
+        self.of_trace(&hex::encode(trace), span.as_deref(), SystemClock.now().0)
+    }
+}
+
+/// Feeds the lints until the watch ends; `tell` hears of new findings.
+pub async fn attend(lints: Arc<Lints>, mut watch: Watch, commons: Commons, tell: impl Fn(Vec<Finding>) + Send) {
+    commons
+        .get::<Store>()
+        .set_findings(Arc::clone(&lints) as Arc<dyn Findings>);
     let incidents = commons.get::<Incidents>();
     incidents.listen();
     let mut every = tokio::time::interval(TICK);
@@ -202,6 +229,10 @@ pub async fn attend(lints: Arc<Lints>, mut watch: Watch, commons: Commons) {
                 let now = SystemClock.now().0;
                 lints.note(incidents::reports(incidents.fetch()), now);
                 lints.tick(now);
+                let news = lints.news();
+                if !news.is_empty() {
+                    tell(news);
+                }
             }
         }
     }

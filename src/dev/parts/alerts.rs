@@ -15,7 +15,7 @@ use super::{list, problem};
 use crate::alert::notify::Desk;
 use crate::component::{Clock, Commons, SystemClock};
 use crate::dev::lints::{Finding, Lints};
-use crate::dev::query::units;
+use crate::dev::query::units::{self, Quantity};
 
 /// Findings of one answer.
 const MOST: usize = 200;
@@ -59,7 +59,10 @@ async fn alerts(State(alerts): State<Alerts>, Query(asked): Query<HashMap<String
     };
     found.retain(is_asked);
     let total = found.len();
-    let limit = asked("limit").and_then(|limit| limit.parse().ok()).unwrap_or(MOST).clamp(1, MOST);
+    let limit = asked("limit")
+        .and_then(|limit| limit.parse().ok())
+        .unwrap_or(MOST)
+        .clamp(1, MOST);
     found.truncate(limit);
     list("alerts", found, total)
 }
@@ -127,7 +130,9 @@ fn evidence_of(labels: &Value, incident: &Value) -> Vec<Value> {
         }
     }
     let value = &incident["value"];
-    vec![json!({"kind": "metric", "q": terms.join(" "), "text": format!("the value of the rule's expression is {value}")})]
+    vec![
+        json!({"kind": "metric", "q": terms.join(" "), "text": format!("the value of the rule's expression is {value}")}),
+    ]
 }
 
 #[derive(Deserialize)]
@@ -141,14 +146,20 @@ struct Mute {
 
 async fn mute(State(alerts): State<Alerts>, Path(id): Path<String>, Json(mute): Json<Mute>) -> Response {
     if id.starts_with("rule-") {
-        let text = "alerts of rules are silenced in the configuration (`silences`) or by POST /silences with the admin token";
+        let text =
+            "alerts of rules are silenced in the configuration (`silences`) or by POST /silences with the admin token";
         return problem(StatusCode::BAD_REQUEST, text);
     }
     let span = match mute.span.trim() {
         "" => None,
-        text => match units::duration(text) {
-            Some(nanos) => Some(nanos),
-            None => return problem(StatusCode::BAD_REQUEST, format!("`for` is a duration as 1h or 30m, not {text:?}")),
+        text => match units::quantity(text) {
+            Some(Quantity::Duration(nanos)) if nanos > 0.0 => Some(nanos as u64),
+            _ => {
+                return problem(
+                    StatusCode::BAD_REQUEST,
+                    format!("`for` is a duration as 1h or 30m, not {text:?}"),
+                );
+            }
         },
     };
     let comment: String = mute.comment.chars().take(500).collect();

@@ -1,7 +1,13 @@
 //! What the API of dev mode has beside the store: alerts, runs, conversations with models, AWS, export and import.
 
 mod alerts;
+mod exchange;
+mod groups;
+mod page;
 mod runs;
+#[cfg(test)]
+mod tests;
+pub mod zip;
 
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
@@ -12,7 +18,9 @@ use crate::component::Commons;
 
 /// The routes. Whoever mounts them puts the guard of [`super::http::guarded`] around.
 pub fn router(commons: &Commons) -> Router {
-    Router::new().merge(alerts::router(commons)).merge(runs::router(commons))
+    Router::new()
+        .merge(alerts::router(commons))
+        .merge(runs::router(commons))
 }
 
 /// An error as every answer of the API has it.

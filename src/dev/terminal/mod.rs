@@ -445,8 +445,10 @@ impl View {
             let not_kept = trace.total.saturating_sub(trace.spans.len() as u64);
             self.options.paper.body(&trace.spans, &trace.logs, not_kept)
         };
-        self.write_head(id, blocks);
-        if !body.is_empty() {
+        if body.is_empty() {
+            self.settle_line(id, blocks);
+        } else {
+            self.write_head(id, blocks);
             self.last_head = None;
             blocks.push(Block {
                 replaces_last: false,

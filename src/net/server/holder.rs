@@ -3,7 +3,7 @@
 use std::fs;
 
 /// `pid 4711 (name)`, or `a process that is not visible to this user`.
-pub(super) fn of_port(port: u16) -> String {
+pub fn of_port(port: u16) -> String {
     let unseen = || "a process that is not visible to this user".to_owned();
     let Some(inode) = listening_inode(port) else {
         return unseen();

@@ -41,6 +41,7 @@ pub use bind::{BindError, Endpoint};
 pub use cors::{Cors, Verdict};
 pub use gate::{Gate, Identity};
 pub use groups::{GrpcGroup, HttpGroup, refuse_unbuilt};
+pub use holder::of_port as holder_of_port;
 pub use settings::ServerSettings;
 
 use crate::component::{BoxFuture, Deadline, Instruments, Running};

@@ -18,6 +18,7 @@ use crate::component::{
 };
 use crate::config::Section;
 use crate::config::types::ByteSize;
+use crate::dev::feed::Feed;
 use crate::dev::store::{DEFAULT_CAP, Store};
 use crate::pdata::{Batch, Signal};
 
@@ -107,6 +108,7 @@ impl ExporterPlan for DevStorePlan {
             far_end: Arc::new(DevStore {
                 on_disk: store.data_dir().is_some(),
                 store,
+                feed: context.commons.get(),
             }),
             running,
         })
@@ -136,11 +138,14 @@ struct DevStore {
     store: Arc<Store>,
     /// What comes is written to files.
     on_disk: bool,
+    /// Whoever watches what passes.
+    feed: Arc<Feed>,
 }
 
 impl Stage for DevStore {
     fn consume(&self, batch: Batch) -> BoxFuture<'_, Result<(), Refused>> {
         Box::pin(async move {
+            self.feed.tell(&batch);
             if batch.wire_len() <= SMALL && !self.on_disk {
                 self.store.take(batch);
                 return Ok(());
