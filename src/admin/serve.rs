@@ -193,8 +193,13 @@ async fn router(api: &Arc<Api>) -> Router {
     let alerts = notify::router(api.admin.commons.get(), api.admin.token.clone());
     // Routers of further parts of dev mode and its pages are merged into this one, behind the same guard.
     let mut dev = http.merge(dev::http::api(api.admin.commons.get()));
+    let mut alerts = alerts;
     if api.admin.pages.is_some() {
-        dev = dev.merge(dev::parts::router(&api.admin.commons));
+        dev = dev
+            .merge(dev::parts::router(&api.admin.commons))
+            .merge(dev::assets::router());
+        // `/alerts` is a page here.
+        alerts = Router::new().nest("/notify", alerts);
     }
     let dev = dev::http::guarded(dev);
     routes

@@ -71,7 +71,7 @@ fn content_from_the_environment_counts_only_in_the_container_image() {
 
 #[test]
 fn durations_are_seconds_or_have_a_unit() {
-    assert_eq!(duration("30"), Ok(Duration::from_secs(30)));
-    assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
-    assert!(duration("soon").is_err());
+    assert_eq!(super::duration("30"), Ok(std::time::Duration::from_secs(30)));
+    assert_eq!(super::duration("1m30s"), Ok(std::time::Duration::from_secs(90)));
+    assert!(super::duration("soon").is_err());
 }

@@ -15,6 +15,7 @@ mod accounting;
 mod canary;
 #[cfg(all(feature = "aws", feature = "simulator"))]
 mod demo;
+mod dev;
 mod durable;
 mod hostile;
 mod own_traces;

@@ -1,4 +1,4 @@
-//! What the API of dev mode has beside the store: alerts, runs, conversations with models, AWS, export and import.
+//! What the API of dev mode has beside the store: alerts, runs, export and import.
 
 mod alerts;
 mod exchange;
@@ -20,6 +20,7 @@ use crate::component::Commons;
 pub fn router(commons: &Commons) -> Router {
     Router::new()
         .merge(alerts::router(commons))
+        .merge(exchange::router(commons))
         .merge(runs::router(commons))
 }
 

@@ -192,7 +192,8 @@ mod tests {
             let mut bad = whole.clone();
             bad[at] ^= 0xff;
             let _refused_or_not = read(&bad, 100);
-            let _refused = read(&whole[..at], 100).unwrap_err();
+            // Only the length of a comment that is not there may be missing.
+            assert!(at >= whole.len() - 2 || read(&whole[..at], 100).is_err(), "{at}");
         }
         let mut bomb = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
         bomb.write_all(&vec![0; 10 << 20]).unwrap();
