@@ -10,8 +10,8 @@ use std::thread;
 use nix::sys::signal::Signal;
 use serde_json::Value as Json;
 
-use crate::support::{PATIENCE, binary, free_ports, http};
 use crate::spans;
+use crate::support::{PATIENCE, binary, free_ports, http};
 
 /// Three ports of its own: gRPC, HTTP, page.
 fn addresses(ports: &[u16]) -> Vec<String> {
@@ -110,9 +110,19 @@ fn run(command: &mut Command) -> (Option<i32>, String, String) {
 fn what_comes_in_is_shown_stored_queried_exported_and_ends_well() {
     let ports = free_ports(3);
     let mut dev = Dev::start(&ports, &["--ascii"]);
-    assert_eq!(http(ports[1], "POST", "/v1/traces", "application/x-protobuf", &spans(1)).unwrap().0, 200);
+    assert_eq!(
+        http(ports[1], "POST", "/v1/traces", "application/x-protobuf", &spans(1))
+            .unwrap()
+            .0,
+        200
+    );
     // The other protocol's port takes it as well.
-    assert_eq!(http(ports[0], "POST", "/v1/traces", "application/json", b"{}").unwrap().0, 200);
+    assert_eq!(
+        http(ports[0], "POST", "/v1/traces", "application/json", b"{}")
+            .unwrap()
+            .0,
+        200
+    );
     let shown = dev.line_with("GET /");
     assert!(shown.contains("01010101"), "{shown}");
     let note = dev.line_with("wrong-port-or-protocol");
@@ -123,12 +133,19 @@ fn what_comes_in_is_shown_stored_queried_exported_and_ends_well() {
     let (code, text, errors) = ask(&["query", "traces", "--all", "--format", "json"]);
     assert_eq!(code, Some(0), "{errors}");
     let answer: Json = serde_json::from_str(&text).unwrap();
-    assert_eq!((answer["v"].as_u64(), answer["total"].as_u64()), (Some(1), Some(1)), "{text}");
+    assert_eq!(
+        (answer["v"].as_u64(), answer["total"].as_u64()),
+        (Some(1), Some(1)),
+        "{text}"
+    );
     assert_eq!(ask(&["query", "trace", "0101"]).0, Some(0));
     assert_eq!(ask(&["query", "trace", "ffff"]).0, Some(1));
     assert_eq!(ask(&["query", "traces", "a=("]).0, Some(2));
     assert_eq!(ask(&["wait", "--for", "name=\"GET /\"", "--timeout", "10s"]).0, Some(0));
-    assert_eq!(ask(&["wait", "--for", "name=nothing", "--timeout", "200ms"]).0, Some(124));
+    assert_eq!(
+        ask(&["wait", "--for", "name=nothing", "--timeout", "200ms"]).0,
+        Some(124)
+    );
     let (code, text, _) = ask(&["query", "alerts", "--format", "jsonl"]);
     assert_eq!(code, Some(0));
     assert!(text.contains("\"unknown-service\""), "{text}");
@@ -157,13 +174,27 @@ fn a_command_has_its_environment_and_its_exit_code_comes_back() {
     let program = binary().to_string_lossy().into_owned();
     let dev = |more: &[&str], command: &[&str]| {
         let mut line = radiosonde(&ports);
-        line.arg("dev").args(addresses(&ports)).args(more).arg("--").args(command);
+        line.arg("dev")
+            .args(addresses(&ports))
+            .args(more)
+            .arg("--")
+            .args(command);
         run(&mut line)
     };
-    let (code, out, errors) = dev(&[], &["sh", "-c", "echo $OTEL_RESOURCE_ATTRIBUTES $OTEL_EXPORTER_OTLP_ENDPOINT; exit 7"]);
+    let (code, out, errors) = dev(
+        &[],
+        &[
+            "sh",
+            "-c",
+            "echo $OTEL_RESOURCE_ATTRIBUTES $OTEL_EXPORTER_OTLP_ENDPOINT; exit 7",
+        ],
+    );
     assert_eq!(code, Some(7), "{errors}");
     assert!(out.starts_with("radiosonde.run.id=r-"), "{out}");
-    assert!(out.trim_end().ends_with(&format!("http://127.0.0.1:{}", ports[1])), "{out}");
+    assert!(
+        out.trim_end().ends_with(&format!("http://127.0.0.1:{}", ports[1])),
+        "{out}"
+    );
     assert!(errors.contains("0 traces, 0 with errors"), "{errors}");
 
     // What the command sends is shown, counted, and can fail it.
@@ -185,7 +216,10 @@ fn a_command_has_its_environment_and_its_exit_code_comes_back() {
     let (code, _, errors) = dev(&[], &["true"]);
     drop(held);
     assert_eq!(code, Some(125), "{errors}");
-    assert!(errors.contains("the port is taken by pid") && errors.contains("--port-offset"), "{errors}");
+    assert!(
+        errors.contains("the port is taken by pid") && errors.contains("--port-offset"),
+        "{errors}"
+    );
 }
 
 #[test]
@@ -203,7 +237,14 @@ fn a_page_for_other_machines_needs_the_token() {
         .unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let first = lines.next().unwrap().unwrap();
-    let link = first.split_once("?token=").unwrap().1.split_whitespace().next().unwrap().to_owned();
+    let link = first
+        .split_once("?token=")
+        .unwrap()
+        .1
+        .split_whitespace()
+        .next()
+        .unwrap()
+        .to_owned();
     let get = |path: &str| http(ports[2], "GET", path, "text/plain", b"").unwrap().0;
     assert_eq!(get("/api/v1/traces"), 401);
     assert_eq!(get("/?token=s3cret"), 401);

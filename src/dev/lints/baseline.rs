@@ -90,7 +90,7 @@ impl Baseline {
         }
         operation.now.add(span.duration());
         // Looked at every so often: a percentile costs a sort.
-        if operation.now.durations.len() < ENOUGH || operation.now.durations.len() % ENOUGH != 0 {
+        if operation.now.durations.len() < ENOUGH || !operation.now.durations.len().is_multiple_of(ENOUGH) {
             return None;
         }
         let (before, now) = (operation.before.p95()?, operation.now.p95()?);

@@ -76,10 +76,10 @@ fn of_rule(incident: &Value) -> Value {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let labels = &incident["labels"];
     let annotations = &incident["annotations"];
-    let severity = match labels["severity"].as_str() {
-        Some(severity @ ("info" | "warning" | "critical")) => severity,
-        _ => "warning",
-    };
+    let severity = labels["severity"].as_str();
+    let severity = severity
+        .filter(|severity| matches!(*severity, "info" | "warning" | "critical"))
+        .unwrap_or("warning");
     let rule = text(&labels["alertname"]);
     let summary = match text(&annotations["summary"]) {
         empty if empty.is_empty() => rule.clone(),

@@ -221,8 +221,10 @@ fn a_terminal_that_is_slow_skips_and_says_how_many() {
     use std::io::Write;
     use std::sync::{Condvar, Mutex};
 
+    type Gate = (Mutex<(bool, Vec<u8>)>, Condvar);
+
     /// Takes the first write only when it is told to.
-    struct Stuck(Arc<(Mutex<(bool, Vec<u8>)>, Condvar)>);
+    struct Stuck(Arc<Gate>);
     impl Write for Stuck {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             let mut state = self.0.0.lock().unwrap();
