@@ -5,6 +5,7 @@
 
 mod guard;
 mod host_check;
+mod pipeline;
 mod rates;
 mod serve;
 mod status;

@@ -18,6 +18,7 @@ use tower::ServiceExt;
 
 use super::guard::{Guard, PageToken};
 use super::host_check;
+use super::pipeline;
 use super::rates::{Rates, SAMPLE_EVERY};
 use super::status::{Reading, of_components, to_json};
 use super::v1;
@@ -52,6 +53,8 @@ pub struct Pages {
     pub otlp: Vec<(&'static str, String)>,
     /// Where the page is.
     pub ui: String,
+    /// The configuration that runs, secrets redacted.
+    pub config: String,
     /// What a browser or a client of the API must bring, where others than this machine can reach them.
     pub token: Option<PageToken>,
 }
@@ -195,9 +198,15 @@ async fn router(api: &Arc<Api>) -> Router {
     let mut dev = http.merge(dev::http::api(api.admin.commons.get()));
     let mut alerts = alerts;
     if api.admin.pages.is_some() {
-        dev = dev
-            .merge(dev::parts::router(&api.admin.commons))
-            .merge(dev::assets::router());
+        let sources = dev::parts::Sources {
+            board: api.admin.board.clone(),
+            registry: api.admin.registry.clone(),
+        };
+        let own = Router::new()
+            .route("/api/v1/pipeline", get(pipeline_json))
+            .with_state(Arc::clone(api));
+        dev = dev.merge(own).merge(dev::parts::router(&api.admin.commons, sources));
+        dev = dev.merge(dev::assets::router());
         // `/alerts` is a page here.
         alerts = Router::new().nest("/notify", alerts);
     }
@@ -221,6 +230,12 @@ async fn unknown(headers: http::HeaderMap, uri: http::Uri) -> Response {
     }
     let text = format!("nothing is served at {}", uri.path());
     (StatusCode::NOT_FOUND, axum::Json(json!({"v": 1, "error": text}))).into_response()
+}
+
+async fn pipeline_json(State(api): State<Arc<Api>>) -> Response {
+    let clients = api.admin.commons.get::<dev::lints::Lints>().clients();
+    let config = api.admin.pages.as_ref().map_or("", |pages| pages.config.as_str());
+    axum::Json(pipeline::as_json(&api.status(), &clients, config)).into_response()
 }
 
 async fn status_json(State(api): State<Arc<Api>>) -> impl IntoResponse {

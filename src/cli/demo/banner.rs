@@ -29,10 +29,12 @@ pub fn banner(facts: &Facts<'_>) -> String {
          \x20            X-Ray ({aws}). Its time began a day ago and\n\
          \x20            {}. Times below are its, in UTC.\n\
          \x20 Real       all that reads it: CloudWatch, DynamoDB and SageMaker are asked, a pipeline filters out the\n\
-         \x20            table `settings`, an alert watches for refused writes, an exporter prints the lines below;\n\
-         \x20            X-Ray is polled, and of its traces the requests that failed are shown; a check says which of\n\
-         \x20            last month's traces X-Ray will forget without a copy in a table of MLflow's.\n",
-        pace(facts.rate)
+         \x20            table `settings`, alert rules watch it, an exporter prints the lines below;\n\
+         \x20            X-Ray is polled, and of its traces the requests that failed are printed; a check says which of\n\
+         \x20            last month's traces X-Ray will forget without a copy in a table of MLflow's.\n\
+         \x20 Look at    http://localhost:{}: tables, endpoints, traces, metrics, alerts with what to do about them.\n",
+        pace(facts.rate),
+        ports.admin
     );
     for exporter in facts.exporters {
         let _ = writeln!(text, "  Also sent  to {exporter}");

@@ -4,6 +4,7 @@
 //! watches and backends take the points as recent ones. Everything else is what `run` does: the embedded configuration
 //! goes through the same loader, checks and graph.
 
+mod alerts;
 mod banner;
 mod overlay;
 mod retention;
@@ -15,16 +16,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use self::banner::{Facts, banner};
 use self::overlay::{Ports, overlay};
 use super::output;
 use super::simulator::{rate, told_to_stop, with_runtime};
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Pages};
 use crate::component::{Clock, Deadline, Registry, Running, SystemClock, UnixNanos};
 use crate::components::REGISTRY;
 use crate::config::{Document, Inputs, ProcessEnvironment};
+use crate::dev::feed::Feed;
+use crate::dev::lints;
 use crate::graph::checked::{Checked, check};
 use crate::graph::{Graph, Host};
 use crate::net::server::Endpoint;
@@ -124,6 +128,8 @@ async fn keep_behind(clock: &VirtualClock, real: &dyn Clock) {
 struct Agent {
     graph: Graph,
     admin: Arc<dyn Running>,
+    /// The lints, and whoever prints alerts.
+    tasks: JoinSet<()>,
 }
 
 impl Agent {
@@ -167,8 +173,21 @@ impl Agent {
             started,
             commons: host.commons.clone(),
             token: None,
-            pages: None,
+            pages: Some(Pages {
+                otlp: vec![
+                    ("grpc", format!("127.0.0.1:{}", facts.ports.grpc)),
+                    ("http", format!("127.0.0.1:{}", facts.ports.http)),
+                ],
+                ui: format!("127.0.0.1:{}", facts.ports.admin),
+                config: CONFIG.to_owned(),
+                token: None,
+            }),
         };
+        let mut tasks = JoinSet::new();
+        let commons = host.commons.clone();
+        let watch = commons.get::<Feed>().watch();
+        tasks.spawn(lints::attend(commons.get(), watch, commons.clone(), |_news| {}));
+        tasks.spawn(alerts::tell(commons.get()));
         let endpoint = Endpoint::parse(&format!("127.0.0.1:{}", facts.ports.admin))?;
         let admin = admin::serve(endpoint, api).await.map_err(|error| error.to_string())?;
         let graph = Graph::start(host, &checked).await.map_err(|error| error.to_string())?;
@@ -176,10 +195,12 @@ impl Agent {
         Ok(Self {
             graph,
             admin: Arc::new(admin),
+            tasks,
         })
     }
 
-    async fn stop(self) {
+    async fn stop(mut self) {
+        self.tasks.shutdown().await;
         self.graph.stop(Duration::ZERO, GRACE).await;
         self.admin.stop(Deadline::after(Duration::from_secs(1))).await;
     }
@@ -248,7 +269,7 @@ mod tests {
     #[test]
     fn the_embedded_configuration_is_accepted_without_a_warning() {
         let checked = load("{}").unwrap();
-        assert_eq!(checked.pipelines.len(), 6);
+        assert_eq!(checked.pipelines.len(), 7);
         let warnings: Vec<String> = checked.warnings.lines();
         assert_eq!(warnings, Vec::<String>::new());
     }

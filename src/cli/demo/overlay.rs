@@ -48,7 +48,7 @@ pub fn overlay(aws: &str, ports: Ports, exporters: &[String]) -> Result<String, 
     if !names.is_empty() {
         let _ = write!(text, "exporters:\n{sections}service:\n  pipelines:\n");
         for pipeline in ["metrics/dynamodb", "metrics/sagemaker"] {
-            let _ = writeln!(text, "    {pipeline}: {{exporters: [{}]}}", list("terminal"));
+            let _ = writeln!(text, "    {pipeline}: {{exporters: [{}]}}", list("terminal, devstore"));
         }
         // All of the application's traces, not only those that are shown.
         let _ = writeln!(
@@ -57,7 +57,7 @@ pub fn overlay(aws: &str, ports: Ports, exporters: &[String]) -> Result<String, 
             names.join(", ")
         );
         for pipeline in ["traces", "metrics", "logs"] {
-            let _ = writeln!(text, "    {pipeline}: {{exporters: [{}]}}", list("debug"));
+            let _ = writeln!(text, "    {pipeline}: {{exporters: [{}]}}", list("debug, devstore"));
         }
     }
     Ok(text)

@@ -21,7 +21,8 @@ use self::child::EXIT_OURS;
 use self::plan::{Addresses, inputs, load};
 use super::colour::Colour;
 use super::{output, run};
-use crate::config::Document;
+use crate::config::{Document, Inputs};
+use crate::graph::checked::Checked;
 
 /// `dev`.
 #[derive(Args, Clone, Debug, Default)]
@@ -222,13 +223,13 @@ fn print_config(args: &DevArgs) -> ExitCode {
     }
 }
 
-/// The preset, the files and the flags, checked.
-fn checked_plan(
-    args: &DevArgs,
-    addresses: &Addresses,
-) -> Result<(crate::graph::checked::Checked, plan::Listening, crate::config::Inputs), Failure> {
+/// The preset, the files and the flags, checked; where it listens, its documents, and its text for the page.
+type Planned = (Checked, plan::Listening, Inputs, String);
+
+fn checked_plan(args: &DevArgs, addresses: &Addresses) -> Result<Planned, Failure> {
     let inputs = inputs(args, addresses);
     let (document, checked) = load(&inputs).map_err(|problems| Failure::new(run::EXIT_CONFIG, problems.to_string()))?;
     let listening = plan::Listening::of(&document, &checked);
-    Ok((checked, listening, inputs))
+    let config = document.to_yaml();
+    Ok((checked, listening, inputs, config))
 }

@@ -50,6 +50,8 @@ pub struct Parts<'a> {
     pub commons: Commons,
     /// Only this run is shown.
     pub run: Option<String>,
+    /// What runs, for the page; secrets redacted.
+    pub config: String,
 }
 
 /// What runs.
@@ -124,7 +126,7 @@ async fn start(args: &DevArgs, has_command: bool) -> Result<(Session, Option<Str
     let mut tries = 1;
     loop {
         let addresses = Addresses::of(args, takes_free).map_err(|message| Failure::new(2, message))?;
-        let (checked, listening, inputs) = checked_plan(args, &addresses)?;
+        let (checked, listening, inputs, config) = checked_plan(args, &addresses)?;
         let commons = Commons::default();
         let run = has_command.then(|| {
             let words: Vec<String> = args
@@ -143,6 +145,7 @@ async fn start(args: &DevArgs, has_command: bool) -> Result<(Session, Option<Str
             clock: Arc::new(SystemClock),
             commons,
             run: run.clone(),
+            config,
         };
         match Session::start(parts).await {
             Ok(session) => return Ok((session, run)),
@@ -178,6 +181,7 @@ impl Session {
             clock,
             commons,
             run,
+            config,
         } = parts;
         let wanted = filter_of(view)?;
         let is_terminal = std::io::stderr().is_terminal();
@@ -193,6 +197,7 @@ impl Session {
             pages: Some(Pages {
                 otlp: vec![("grpc", listening.grpc.clone()), ("http", listening.http.clone())],
                 ui: listening.ui.clone(),
+                config,
                 token: token.clone(),
             }),
             ..RunOptions::new(Box::new(move || load(&inputs).map(|(_, checked)| checked)), uris)

@@ -6,6 +6,7 @@
 
 mod baseline;
 mod book;
+mod clients;
 mod incidents;
 mod logs;
 mod metrics;
@@ -20,9 +21,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub use book::{Evidence, Finding, Report, Severity};
+pub use clients::Client;
 
 use self::baseline::Baseline;
 use self::book::Book;
+use self::clients::Clients;
 use self::logs::LogRules;
 use self::metrics::MetricRules;
 use self::spans::SpanRules;
@@ -76,6 +79,7 @@ struct State {
     logs: LogRules,
     metrics: MetricRules,
     baseline: Baseline,
+    clients: Clients,
     book: Book,
     /// New findings that nobody has been told of.
     news: Vec<Finding>,
@@ -90,6 +94,15 @@ impl State {
                 self.news.push(finding.clone());
             }
         }
+    }
+
+    fn note_clients(&mut self, signal: Signal, part: &[u8], now: u64) -> Result<(), WireError> {
+        for group in wire::resources(part) {
+            let group = group?;
+            let items = wire::count_in_group(group.raw(), signal.item_level())?;
+            self.clients.note(&service_of(&group.resource()?)?, items as u64, now);
+        }
+        Ok(())
     }
 
     fn take_traces(&mut self, part: &[u8], now: u64) -> Result<(), WireError> {
@@ -140,6 +153,7 @@ impl Lints {
         let signal = batch.signal();
         for part in batch.parts() {
             let mut state = self.state();
+            let _unreadable = state.note_clients(signal, part, now);
             // What is malformed below the door's check is of nobody's concern here.
             let _unreadable = match signal {
                 Signal::Traces => state.take_traces(part, now),
@@ -174,6 +188,11 @@ impl Lints {
         state.traces.check_all(&mut reports);
         state.note(reports, now);
         state.book.all(now)
+    }
+
+    /// Who has sent.
+    pub fn clients(&self) -> Vec<Client> {
+        self.state().clients.all()
     }
 
     /// Those with evidence in a trace or in one of its spans; hex ids.

@@ -1,7 +1,9 @@
-//! What the API of dev mode has beside the store: alerts, runs, export and import.
+//! What the API of dev mode has beside the store: alerts, runs, AWS, export and import.
 
 mod alerts;
+mod aws;
 mod exchange;
+mod genai;
 mod groups;
 mod page;
 mod runs;
@@ -9,6 +11,7 @@ mod runs;
 mod tests;
 pub mod zip;
 
+pub use aws::Sources;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use http::StatusCode;
@@ -17,10 +20,12 @@ use serde_json::{Value, json};
 use crate::component::Commons;
 
 /// The routes. Whoever mounts them puts the guard of [`super::http::guarded`] around.
-pub fn router(commons: &Commons) -> Router {
+pub fn router(commons: &Commons, sources: Sources) -> Router {
     Router::new()
         .merge(alerts::router(commons))
+        .merge(aws::router(commons, sources))
         .merge(exchange::router(commons))
+        .merge(genai::router(commons))
         .merge(runs::router(commons))
 }
 

@@ -14,6 +14,7 @@ use prost::Message;
 use serde_json::Value;
 
 use super::*;
+use crate::component::{Registry, StatusBoard};
 use crate::dev::store::Store;
 use crate::pdata::{Batch, Origin, Signal};
 
@@ -111,6 +112,13 @@ fn filled() -> Commons {
     commons
 }
 
+fn sources() -> Sources {
+    Sources {
+        board: StatusBoard::default(),
+        registry: Registry::default(),
+    }
+}
+
 async fn call(commons: &Commons, method: &str, path: &str, body: Vec<u8>) -> (u16, Vec<u8>) {
     let request = http::Request::builder()
         .method(method)
@@ -118,7 +126,9 @@ async fn call(commons: &Commons, method: &str, path: &str, body: Vec<u8>) -> (u1
         .header("content-type", "application/json")
         .body(axum::body::Body::from(body))
         .unwrap();
-    let answer = tower::ServiceExt::oneshot(router(commons), request).await.unwrap();
+    let answer = tower::ServiceExt::oneshot(router(commons, sources()), request)
+        .await
+        .unwrap();
     let status = answer.status().as_u16();
     let body = axum::body::to_bytes(answer.into_body(), 64 << 20).await.unwrap();
     (status, body.to_vec())

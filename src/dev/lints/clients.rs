@@ -1,0 +1,54 @@
+//! Who sends: the SDKs, for the page's pipeline view.
+
+use std::collections::BTreeMap;
+
+use crate::dev::seen::ServiceSeen;
+
+/// Clients that are remembered.
+const MOST: usize = 500;
+
+/// One service by one SDK.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Client {
+    pub service: String,
+    pub sdk: String,
+    pub language: String,
+    pub version: String,
+    /// Resource groups that came of it.
+    pub requests: u64,
+    pub items: u64,
+    /// Nanoseconds since the epoch.
+    pub last: u64,
+}
+
+/// All of them.
+#[derive(Default)]
+pub struct Clients(BTreeMap<(String, [String; 3]), Client>);
+
+impl Clients {
+    /// A group of items came.
+    pub fn note(&mut self, service: &ServiceSeen, items: u64, now: u64) {
+        let key = (service.name.to_string(), service.sdk.clone());
+        if self.0.len() >= MOST && !self.0.contains_key(&key) {
+            return;
+        }
+        let client = self.0.entry(key).or_insert_with(|| {
+            let [sdk, language, version] = service.sdk.clone();
+            Client {
+                service: service.name.to_string(),
+                sdk,
+                language,
+                version,
+                ..Client::default()
+            }
+        });
+        client.requests += 1;
+        client.items += items;
+        client.last = now;
+    }
+
+    /// As they are now.
+    pub fn all(&self) -> Vec<Client> {
+        self.0.values().cloned().collect()
+    }
+}
