@@ -2,8 +2,7 @@
 //!
 //! `rules` reads rule files, `promql` their expressions; `intake` makes samples of what passes, `store` keeps those that a
 //! rule selects; `engine` evaluates in event time and knows where each alert stands; `runtime` is an engine at work:
-//! its tasks, its state on the disk, what it tells `notify`, which decides who else is told. `packs` are the shipped rules, `trial` tries rules out. `threshold` is a
-//! first small form of one rule, for the demo.
+//! its tasks, its state on the disk, what it tells `notify`, which decides who else is told. `packs` are the shipped rules, `trial` tries rules out.
 
 pub mod engine;
 #[cfg(feature = "aws")]
@@ -17,10 +16,8 @@ pub mod rules;
 pub mod runtime;
 pub mod store;
 mod template;
-mod threshold;
 mod told;
 pub mod trial;
 
 pub use template::{Template, TemplateError};
-pub use threshold::{Alert, Labels, Rule, Sample, Threshold, Transition};
-pub use told::{EscalationStep, Guidance, Listener, Told};
+pub use told::{EscalationStep, Guidance, Labels, Listener, Told};

@@ -4,8 +4,10 @@
 
 use std::sync::Arc;
 
-use super::Labels;
 use crate::component::{BoxFuture, StateError};
+
+/// Names and values, sorted by name.
+pub type Labels = Vec<(String, String)>;
 
 /// One alert, as it stands at the time it is told. Pending alerts are never told.
 #[derive(Clone, Debug, PartialEq)]

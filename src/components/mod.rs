@@ -34,7 +34,6 @@ pub const REGISTRY: &[&dyn Factory] = &[
     &processors::resource::ResourceFactory,
     #[cfg(feature = "aws")]
     &processors::span_retention::SpanRetentionFactory,
-    &processors::threshold_alert::ThresholdAlertFactory,
     // exporters
     #[cfg(feature = "aws")]
     &exporters::awss3::AwsS3Factory,

@@ -26,7 +26,7 @@ processors:
   attributes: {{actions: [{{key: seen, value: true, action: upsert}}]}}
   resource: {{attributes: [{{key: zone, value: a, action: upsert}}]}}
   batch: {{timeout: 10ms, send_batch_size: 20, metadata_keys: [x-tenant]}}
-  threshold_alert: {{name: Loaded, metric: load, above: 1000000, summary: much, resolution_steps: [look]}}
+  filter/after: {{metrics: {{datapoint: ['attributes["nobody has this"] == true']}}}}
 exporters:
   debug: {{verbosity: basic}}
   file: {{path: "{folder}/out.json"}}
@@ -48,7 +48,7 @@ service:
   pipelines:
     traces: {{receivers: [otlp], processors: [memory_limiter, filter, attributes, resource, batch], exporters: [otlp, otlphttp, debug, file, nop]}}
     metrics: {{receivers: [otlp], processors: [memory_limiter, filter, attributes, resource, batch], exporters: [otlp, otlphttp, forward]}}
-    metrics/after: {{receivers: [forward], processors: [threshold_alert], exporters: [terminal]}}
+    metrics/after: {{receivers: [forward], processors: [filter/after], exporters: [terminal]}}
     logs: {{receivers: [otlp, nop], processors: [memory_limiter, filter, attributes, resource, batch], exporters: [otlp, otlphttp, debug]}}
 "#,
         grpc = ports[0],
@@ -252,8 +252,8 @@ fn values(page: &BTreeMap<Series, f64>) {
         let queue = [("exporter", "otlp"), ("data_type", kind.name())];
         assert_eq!(value(page, "otelcol_exporter_queue_capacity", &queue), 1000.0);
     }
-    let alert = [("processor", "threshold_alert"), ("otel_signal", "metrics")];
-    assert_eq!(value(page, "otelcol_processor_incoming_items", &alert), 90.0);
+    let after = [("processor", "filter/after"), ("otel_signal", "metrics")];
+    assert_eq!(value(page, "otelcol_processor_incoming_items", &after), 90.0);
     for exporter in ["debug", "file", "nop"] {
         assert_eq!(
             value(page, "otelcol_exporter_sent_spans", &[("exporter", exporter)]),

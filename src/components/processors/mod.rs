@@ -12,4 +12,3 @@ pub mod resource;
 mod select;
 #[cfg(feature = "aws")]
 pub mod span_retention;
-pub mod threshold_alert;

@@ -219,7 +219,7 @@ impl Newest {
     }
 
     fn sum(&self, subject: &Subject, starts: &[&str]) -> f64 {
-        let fits = |metric: &str| starts.iter().any(|start| metric == *start);
+        let fits = |metric: &str| starts.contains(&metric);
         let sums = self
             .sums
             .iter()
