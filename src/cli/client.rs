@@ -25,11 +25,18 @@ pub struct AgentArgs {
         visible_alias = "endpoint",
         env = "RADIOSONDE_URL",
         value_name = "URL",
-        default_value = "localhost:4320"
+        default_value = "localhost:4320",
+        global = true
     )]
     pub url: String,
     /// The token of a page that is served to other machines.
-    #[arg(long, env = "RADIOSONDE_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "RADIOSONDE_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true,
+        global = true
+    )]
     pub token: Option<String>,
 }
 

@@ -108,7 +108,7 @@ fn a_throttled_table_shows_with_its_alert_and_the_same_goes_to_another_agent() {
     ));
     let mut demo = Demo::start(&[
         "--duration",
-        "25s",
+        "30s",
         "--exporter",
         &format!("otlp=127.0.0.1:{}", ports[0]),
     ]);
@@ -124,10 +124,11 @@ fn a_throttled_table_shows_with_its_alert_and_the_same_goes_to_another_agent() {
         demo.line_with(&format!("  {number}. "));
     }
     // Used capacity and throttles of a minute settle on their own; on a busy machine not in the same line at once.
-    let mut throttled = demo.line_with("<- throttled");
-    while !throttled.contains("100 % of 100/s") {
-        throttled = demo.line_with("<- throttled");
+    let is_throttled = |line: &&String| line.contains("<- throttled") && line.contains("100 % of 100/s");
+    while demo.seen.iter().find(is_throttled).is_none() {
+        demo.line_with("<- throttled");
     }
+    let throttled = demo.seen.iter().find(is_throttled).unwrap();
     let words: Vec<&str> = throttled.split_whitespace().collect();
     assert!(words.contains(&"orders"), "{throttled}");
     assert!(throttled.contains(" ms "), "p99 in {throttled}");

@@ -26,7 +26,7 @@ pub async fn tell(desk: Arc<Desk>) {
         let Ok(incidents) = desk.incidents().await else {
             continue;
         };
-        for incident in &incidents {
+        for incident in incidents.iter().filter(|incident| !is_about_ourselves(incident)) {
             let id = incident["fingerprint"].as_str().unwrap_or_default().to_owned();
             let fires = incident["state"] == "firing";
             let before = told.insert(id, fires);
@@ -37,6 +37,12 @@ pub async fn tell(desk: Arc<Desk>) {
             }
         }
     }
+}
+
+/// The watchdog and the like of the pack `self`: for whoever runs an agent, not for a first look at one.
+fn is_about_ourselves(incident: &Json) -> bool {
+    let name = incident["labels"]["alertname"].as_str();
+    name.is_some_and(|name| name.starts_with("Radiosonde"))
 }
 
 fn head(colour: &str, word: &str, incident: &Json) -> String {

@@ -43,7 +43,7 @@ const TICK: Duration = Duration::from_secs(1);
 const MOST_NEWS: usize = 64;
 
 /// The rules, by id.
-pub const RULES: [&str; 22] = [
+pub const RULES: [&str; 21] = [
     "error-span",
     "slow-vs-baseline",
     "n-plus-one",
@@ -65,7 +65,6 @@ pub const RULES: [&str; 22] = [
     "bad-span-time",
     "temporality-or-reset",
     "log-flood",
-    "exporter-stalled",
 ];
 
 /// The lints of the process.
