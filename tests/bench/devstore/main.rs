@@ -51,6 +51,8 @@ const SEARCHES: [&str; 7] = [
 ];
 
 fn mixed(number: u64) -> u64 {
+    // 0 stays 0, which is no id.
+    let number = number + 1;
     let mixed = (number ^ (number >> 31)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed ^ (mixed >> 29)
 }
