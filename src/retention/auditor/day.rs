@@ -1,6 +1,6 @@
 //! One day of trace start: listed where it is time, its ledgers sealed, its traces weighed.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::books::Bucket;
@@ -90,17 +90,18 @@ impl Auditor {
     }
 
     /// Weighs every trace of a list; `None`: there is no list.
+    #[allow(clippy::too_many_arguments)] // A day, what is known of it, and where its answer goes.
     pub(super) async fn weigh_day(
         &self,
         shard: &Shard,
         run: &mut Run,
         day: Day,
-        source: &PathBuf,
+        source: &Path,
         bucket: &mut Bucket,
         now: UnixNanos,
     ) -> Result<Option<Found>, Trouble> {
         let fs = Arc::clone(&self.aside.0);
-        let path = source.clone();
+        let path = source.to_owned();
         let reader = match self.on_disk(move || open_list(fs.as_ref(), &path)).await {
             Err(Trouble::Disk(error)) => {
                 // Which traces there were is not known any more: they are listed again.

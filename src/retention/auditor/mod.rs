@@ -11,7 +11,8 @@ mod listing;
 pub mod report;
 mod rescue;
 pub mod telemetry;
-#[cfg(all(test, feature = "simulator"))]
+#[cfg(feature = "simulator")]
+#[cfg(test)]
 mod tests;
 mod weigh;
 

@@ -241,6 +241,7 @@ impl Ledger {
     }
 
     /// The folder, the open files of a day by their numbers, and whether there is a sorted one.
+    #[allow(clippy::type_complexity)] // For the caller below it alone.
     fn files_of(&self, archive: usize, day: Day) -> io::Result<(&Path, Vec<(u64, PathBuf)>, bool)> {
         let folder = self.folder(archive)?;
         let mut open = Vec::new();
