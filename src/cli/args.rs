@@ -1,5 +1,6 @@
 //! The command line as clap reads it.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -24,6 +25,32 @@ pub struct Cli {
     pub command: Option<Command>,
     #[command(flatten)]
     pub run: RunArgs,
+}
+
+/// The command line of the agent itself.
+#[derive(Debug, Parser)]
+#[command(name = "radiosonde")]
+struct RunOnly {
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+impl Cli {
+    /// Reads the arguments of a process. The agent starts without the tree of all commands: an idle one would keep in memory
+    /// what only that touches. Whatever the short form does not understand is judged by the whole.
+    pub fn of_process(args: &[OsString]) -> Result<Self, clap::Error> {
+        let says_run = args.get(1).is_some_and(|first| first == "run");
+        let begins_with_option = args
+            .get(1)
+            .is_some_and(|first| first.as_encoded_bytes().starts_with(b"-"));
+        if says_run || begins_with_option {
+            let own = args.iter().take(1).chain(args.iter().skip(1 + usize::from(says_run)));
+            if let Ok(RunOnly { run }) = RunOnly::try_parse_from(own) {
+                return Ok(Self { command: None, run });
+            }
+        }
+        Self::try_parse_from(args)
+    }
 }
 
 /// What to do.

@@ -37,7 +37,6 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 
@@ -114,7 +113,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     #[cfg(feature = "aws")]
     let is_check =
         args.get(1).is_some_and(|first| first == "retention") && args.get(2).is_some_and(|second| second == "check");
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match Cli::of_process(&args) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no errors and go to stdout. A closed pipe is nobody's fault.

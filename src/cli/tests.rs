@@ -13,6 +13,39 @@ fn the_arguments_are_consistent() {
 }
 
 #[test]
+fn the_short_form_of_the_agent_reads_what_the_whole_reads() {
+    let args = |line: &str| {
+        line.split_whitespace()
+            .map(std::ffi::OsString::from)
+            .collect::<Vec<_>>()
+    };
+    for line in [
+        "radiosonde -c a.yaml --set x=1",
+        "radiosonde run --config a.yaml --set x=1",
+    ] {
+        let cli = Cli::of_process(&args(line)).unwrap();
+        assert!(cli.command.is_none(), "{line}");
+        assert_eq!(cli.run.config.config, ["a.yaml"], "{line}");
+        assert_eq!(cli.run.config.set, ["x=1"], "{line}");
+    }
+    let other = Cli::of_process(&args("radiosonde validate -c a.yaml")).unwrap();
+    assert!(matches!(other.command, Some(Command::Validate(_))));
+    for wrong in [
+        "radiosonde --help",
+        "radiosonde --version",
+        "radiosonde --confg a",
+        "radiosonde run --help",
+    ] {
+        let (short, whole) = (Cli::of_process(&args(wrong)), parse(wrong));
+        assert_eq!(
+            short.unwrap_err().to_string(),
+            whole.unwrap_err().to_string(),
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
 fn run_is_the_default_and_takes_the_collectors_forms() {
     for line in [
         "radiosonde --config a.yaml --config=env:B --set x.y=1 --feature-gates a,-b,+c",

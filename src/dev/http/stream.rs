@@ -124,6 +124,8 @@ impl Pump {
     async fn run(mut self) {
         let mut status = tokio::time::interval(STATUS);
         status.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // What comes after a pause is seen at once, what follows it in turns.
+        let mut turn = tokio::time::Instant::now();
         loop {
             let mut tick = Tick::default();
             tokio::select! {
@@ -134,7 +136,8 @@ impl Pump {
                 bulletin = self.bulletins.recv() => tick.bulletins.extend(bulletin.ok()),
                 _ = status.tick() => tick.status = true,
             }
-            tokio::time::sleep(TICK).await;
+            tokio::time::sleep_until(turn).await;
+            turn = tokio::time::Instant::now() + TICK;
             while let Some(heard) = self.changes.try_next() {
                 self.note(&mut tick, heard);
             }
