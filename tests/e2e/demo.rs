@@ -180,7 +180,10 @@ fn check_page(port: u16) {
     let orders = tables
         .iter()
         .find(|table| table["table"] == "orders" && table["index"].is_null());
-    assert!(orders.unwrap()["throttles"].as_f64().unwrap() > 0.0, "{aws}");
+    let orders = orders.unwrap();
+    assert!(orders["throttles"].as_f64().unwrap() > 0.0, "{aws}");
+    let used = orders["utilisation"].as_f64().unwrap();
+    assert!((0.05..3.0).contains(&used), "a share of one: {used}");
     assert!(!aws["endpoints"].as_array().unwrap().is_empty(), "{aws}");
     let pipeline = get("/api/v1/pipeline");
     let ids = pipeline["components"]

@@ -255,7 +255,10 @@ impl Newest {
                 entry[statistic] = dated.value.into();
             }
             let throttles = self.sum(subject, &["ReadThrottleEvents", "WriteThrottleEvents"]);
-            let used = |direction: &str| value(&format!("aws.dynamodb.capacity.utilization|{direction}"));
+            // In percent as a metric, a share of one here.
+            let used = |direction: &str| {
+                value(&format!("aws.dynamodb.capacity.utilization|{direction}")).map(|percent| percent / 100.0)
+            };
             let utilisation = [used("Read"), used("Write")].into_iter().flatten().reduce(f64::max);
             json!({
                 "account": subject.account, "region": subject.region, "table": subject.name,
