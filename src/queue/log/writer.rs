@@ -79,8 +79,6 @@ pub struct Writer {
     published: usize,
     /// Settled since the last mark.
     unmarked: Vec<Range>,
-    /// There may be a file of them.
-    has_ids: bool,
     pub tally: Tally,
     /// Held for as long as the log is written.
     _lock: Box<dyn FsLock>,
@@ -113,7 +111,6 @@ impl Writer {
             unsynced: Vec::new(),
             published: 0,
             unmarked: Vec::new(),
-            has_ids: true,
             tally: Tally::default(),
             _lock: start.lock,
         }
@@ -437,10 +434,10 @@ impl Writer {
     /// # Errors
     /// They could not be written; if their senders bring those requests again they will be taken twice.
     pub fn save_ids(&mut self, covered: u64, ids: &[Taken]) -> io::Result<()> {
-        if ids.is_empty() && !self.has_ids {
+        // A file of earlier ones tells of nothing that is still asked for: it may stay as it is.
+        if ids.is_empty() {
             return Ok(());
         }
-        self.has_ids = true;
         ids::save(self.fs.as_ref(), &self.segments.dir, covered, ids)
     }
 
