@@ -195,12 +195,13 @@ impl Simulator {
         self.xray.truth(&self.world().scenario, from, to)
     }
 
-    /// Puts a segment document into the simulated X-Ray, of whatever age.
+    /// Puts a segment document into the simulated X-Ray as if it had been sent at `at` (unix seconds), long ago if need be:
+    /// it shows as soon as the delay of the index, counted from then, is over.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn put_segment(&self, document: serde_json::Value) -> Result<(), String> {
-        self.xray.put_segment(document, self.now_s())
+    pub fn put_segment(&self, document: serde_json::Value, at: f64) -> Result<(), String> {
+        self.xray.put_segment(document, at)
     }
 
     /// Changes the simulated X-Ray as `/_sim/xray` does.

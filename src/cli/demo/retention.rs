@@ -67,10 +67,13 @@ pub fn prepare(simulator: &Simulator) -> Result<(), String> {
     for (number, age, spans) in TRACES {
         let start = now - age * DAY_S;
         let id = format!("1-{:08x}-0000000000000000000000{number:02x}", start as u32);
-        simulator.put_segment(json!({
+        let end = start + 0.25;
+        let document = json!({
             "trace_id": id, "id": format!("00000000000000a{number}"), "name": SERVICE,
-            "start_time": start, "end_time": start + 0.25,
-        }))?;
+            "start_time": start, "end_time": end,
+        });
+        // Sent when it had ended: the first check finds it.
+        simulator.put_segment(document, end)?;
         let Some(spans) = spans else { continue };
         for item in items(&id, start, spans) {
             let item = item.as_object().cloned().unwrap_or_default();

@@ -138,15 +138,15 @@ impl XRay {
         self.state().log_events(request, &moment)
     }
 
-    /// Takes one document, as PutTraceSegments does.
+    /// Takes one document, as PutTraceSegments does when it is called at `at`.
     ///
     /// # Errors
     /// Why it is not taken.
-    pub fn put_segment(&self, document: Json, now: f64) -> Result<(), String> {
+    pub fn put_segment(&self, document: Json, at: f64) -> Result<(), String> {
         let request = json!({"TraceSegmentDocuments": [document.to_string()]});
         let (answer, taken) = self
             .state()
-            .put_segments(&request, now, None)
+            .put_segments(&request, at, None)
             .map_err(|error| error.message)?;
         if taken == 1 { Ok(()) } else { Err(answer.to_string()) }
     }
