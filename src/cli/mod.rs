@@ -12,6 +12,7 @@ mod colour;
 mod demo;
 mod describe;
 mod dev;
+mod extracfg;
 mod healthcheck;
 mod output;
 #[cfg(feature = "aws")]
@@ -127,9 +128,16 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let environment = ProcessEnvironment;
+    let level = match invocation.mode {
+        Mode::AwsCollector => match extra_level(Path::new(extracfg::PATH), &args) {
+            Ok(level) => level,
+            Err(()) => return ExitCode::FAILURE,
+        },
+        Mode::Radiosonde | Mode::HealthCheck => None,
+    };
     match cli.command {
-        None => start(cli.run, invocation),
-        Some(Command::Run(args)) => start(args, invocation),
+        None => start(cli.run, invocation, level),
+        Some(Command::Run(args)) => start(args, invocation, level),
         Some(Command::Validate(args)) => describe::validate(&args, &invocation, &environment, REGISTRY),
         Some(Command::PrintConfig(args)) => describe::print_config(&args, &invocation, &environment, REGISTRY),
         Some(Command::Components { format }) => describe::components(format, REGISTRY),
@@ -184,9 +192,31 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|error| error.to_string())
 }
 
-/// `run`, until a signal ends it.
-fn start(args: RunArgs, invocation: Invocation) -> ExitCode {
-    let inputs = invocation.inputs(&args.config, &ProcessEnvironment);
+/// Takes over what `extracfg.txt` says, and gives its log level. An error has been said.
+fn extra_level(path: &Path, args: &[OsString]) -> Result<Option<String>, ()> {
+    let say = |text: std::fmt::Arguments<'_>| output::stderr(&format!("{}: {text}\n", path.display()));
+    let extra = match extracfg::read(path) {
+        Ok(Some(extra)) => extra,
+        Ok(None) => return Ok(None),
+        Err(error) => {
+            say(format_args!("{error}"));
+            return Err(());
+        }
+    };
+    for (line, why) in &extra.unread {
+        say(format_args!("line {line} is not read: {why}"));
+    }
+    extracfg::take_over(&extra.variables, args)
+        .map_err(|error| say(format_args!("its variables cannot be set: {error}")))?;
+    Ok(extra.level)
+}
+
+/// `run`, until a signal ends it. `level`: of the agent's log, where the configuration's `--set` does not say it.
+fn start(args: RunArgs, invocation: Invocation, level: Option<String>) -> ExitCode {
+    let mut inputs = invocation.inputs(&args.config, &ProcessEnvironment);
+    if let Some(level) = level {
+        inputs.sets.insert(0, format!("service.telemetry.logs.level={level}"));
+    }
     let uris = match &inputs.content {
         Some((name, _)) => vec![format!("env:{name}")],
         None => inputs.uris.clone(),

@@ -389,10 +389,11 @@ impl Assembly<'_> {
                 continue;
             };
             match &node.body {
-                ProcessorBody::Pure(processor) => steps.insert(
+                ProcessorBody::Pure { processor, duration } => steps.insert(
                     0,
                     Step {
                         processor: Arc::clone(processor),
+                        duration: duration.clone(),
                         incoming: node.incoming.clone(),
                         outgoing: node.outgoing.clone(),
                         in_flight: node.in_flight.clone(),

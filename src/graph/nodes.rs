@@ -9,8 +9,8 @@ use super::checked::CheckedComponent;
 use super::host::Host;
 use super::stages::{NotWired, Observed, PassThrough, Traced};
 use crate::component::{
-    BuildContext, BuiltProcessor, ComponentId, ComponentKind, ComponentState, Counter, Delivery, Gauge, Outlet,
-    Outlets, Overflow, PipelineInfo, Plan, Processor, Running, Stage, StartError,
+    BuildContext, BuiltProcessor, ComponentId, ComponentKind, ComponentState, Counter, Delivery, Gauge, Histogram,
+    Outlet, Outlets, Overflow, PipelineInfo, Plan, Processor, Running, Stage, StartError,
 };
 use crate::pdata::Signal;
 use crate::queue;
@@ -168,9 +168,16 @@ impl Connector {
     }
 }
 
+/// Bounds of `otelcol_processor_internal_duration`: a filter takes microseconds, a slow expression milliseconds.
+const WORK_SECONDS: &[f64] = &[1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0];
+
 #[derive(Clone)]
 pub enum ProcessorBody {
-    Pure(Arc<dyn Processor>),
+    Pure {
+        processor: Arc<dyn Processor>,
+        /// `otelcol_processor_internal_duration`.
+        duration: Histogram,
+    },
     Active {
         stage: Arc<dyn Stage>,
         running: Arc<dyn Running>,
@@ -182,7 +189,9 @@ impl ProcessorBody {
     /// The same instance, not only the same kind.
     pub fn is(&self, other: &Self) -> bool {
         match (self, other) {
-            (ProcessorBody::Pure(mine), ProcessorBody::Pure(theirs)) => Arc::ptr_eq(mine, theirs),
+            (ProcessorBody::Pure { processor: mine, .. }, ProcessorBody::Pure { processor: theirs, .. }) => {
+                Arc::ptr_eq(mine, theirs)
+            }
             (ProcessorBody::Active { running: mine, .. }, ProcessorBody::Active { running: theirs, .. }) => {
                 Arc::ptr_eq(mine, theirs)
             }
@@ -219,12 +228,20 @@ impl PipelineProcessor {
             }
             false => processor.build(origin.context.clone(), signal, outlet.clone())?,
         };
-        let body = match built {
-            BuiltProcessor::Pure(processor) => ProcessorBody::Pure(processor),
-            BuiltProcessor::Active { stage, running } => ProcessorBody::Active { stage, running, outlet },
-        };
         let labels = [("otel_signal", signal.name())];
         let instruments = &origin.context.instruments;
+        let body = match built {
+            BuiltProcessor::Pure(processor) => ProcessorBody::Pure {
+                processor,
+                duration: instruments.histogram(
+                    "otelcol_processor_internal_duration",
+                    "Time the processor worked on a batch, in seconds.",
+                    &labels,
+                    WORK_SECONDS,
+                ),
+            },
+            BuiltProcessor::Active { stage, running } => ProcessorBody::Active { stage, running, outlet },
+        };
         Ok(Self {
             incoming: instruments.counter(
                 "otelcol_processor_incoming_items",

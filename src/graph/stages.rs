@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 use tonic::Code;
 use tracing::{Instrument, error};
 
 use crate::component::{
-    BoxFuture, Counter, Custody, DeliveryObserver, Gauge, Offered, Processor, Refused, Registry, Removed, Stage,
+    BoxFuture, Counter, Custody, DeliveryObserver, Gauge, Histogram, Offered, Processor, Refused, Registry, Removed, Stage,
     watching,
 };
 use crate::pdata::{Batch, Signal};
@@ -21,6 +22,8 @@ use crate::pdata::{Batch, Signal};
 /// One pure processor inside a [`Segment`].
 pub struct Step {
     pub processor: Arc<dyn Processor>,
+    /// `otelcol_processor_internal_duration`.
+    pub duration: Histogram,
     /// `otelcol_processor_incoming_items` of this processor and signal.
     pub incoming: Counter,
     /// `otelcol_processor_outgoing_items`.
@@ -56,7 +59,10 @@ impl Segment {
         let mut current = batch;
         for step in &self.steps {
             step.incoming.add(current.items() as u64);
-            match step.processor.process_noting(current, removed)? {
+            let began = Instant::now();
+            let processed = step.processor.process_noting(current, removed);
+            step.duration.record(began.elapsed().as_secs_f64());
+            match processed? {
                 Some(processed) => current = processed,
                 None => return Ok(None),
             }
@@ -351,8 +357,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_segment_counts_what_goes_in_and_out_of_each_processor() {
+        let instruments = Instruments::standalone(ComponentKind::Processor, "test");
         let step = |keeps: bool| Step {
             processor: Arc::new(Keeps(keeps)),
+            duration: instruments.histogram("work", "", &[], &[1.0]),
             incoming: Counter::default(),
             outgoing: Counter::default(),
             in_flight: Gauge::default(),

@@ -69,6 +69,7 @@ const EXPECTED: &[(&str, &[&str])] = &[
     ("otelcol_receiver_failed_S", &["receiver", "transport"]),
     ("otelcol_processor_incoming_items", &["otel_signal", "processor"]),
     ("otelcol_processor_outgoing_items", &["otel_signal", "processor"]),
+    ("otelcol_processor_internal_duration", &["otel_signal", "processor"]),
     ("otelcol_processor_memory_limiter_accepted_S", &["processor"]),
     ("otelcol_processor_memory_limiter_refused_S", &["processor"]),
     ("otelcol_processor_filter_spans_filtered", &["filter"]),
