@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::bill::{Api, Pace, Schedule, Supposed, Survey, fits_statistics};
+use super::cursors::Keeping;
 use super::exchange::Gift;
 use super::history::{Answer, Changes, Heard, History, Rules, Saved, Why};
 use super::lag::{Lag, clamped};
@@ -45,6 +46,8 @@ pub struct Track {
     forbidden: bool,
     /// Listed among those with something to go out.
     listed: bool,
+    /// A hash of what was last written of it.
+    written: u32,
     /// The sum so far of what went out, for cumulative output.
     pub running: Option<Box<Running>>,
 }
@@ -65,6 +68,25 @@ pub struct Running {
 pub struct Kept {
     pub saved: Saved,
     pub running: Option<Running>,
+}
+
+/// What is kept of a series that is not wanted now.
+struct Unwanted {
+    kept: Kept,
+    /// Unix seconds; then it is forgotten.
+    until: i64,
+    /// A hash of what was last written of it.
+    written: u32,
+}
+
+impl Unwanted {
+    fn new(kept: Kept, now: i64) -> Self {
+        Self {
+            kept,
+            until: now + FORGET_S,
+            written: 0,
+        }
+    }
 }
 
 /// A point that is ready to be handed on.
@@ -95,7 +117,7 @@ pub struct Tracks {
     /// Positions of those with something to go out.
     ready: Vec<u32>,
     /// What is kept of series that are not wanted now, and until when.
-    unwanted: HashMap<u64, (Kept, i64)>,
+    unwanted: HashMap<u64, Unwanted>,
     /// Before it nothing is known of what an earlier process emitted.
     known_from: i64,
     lags: BTreeMap<Name, Lag>,
@@ -152,7 +174,7 @@ impl Tracks {
         self.known_from = saved_at - 2 * self.judging.max_late;
         self.unwanted = kept
             .into_iter()
-            .map(|(identity, kept)| (identity, (kept, now + FORGET_S)))
+            .map(|(identity, kept)| (identity, Unwanted::new(kept, now)))
             .collect();
     }
 
@@ -277,7 +299,9 @@ impl Tracks {
         let period = want.shape.period;
         let kept = self.unwanted.remove(&identity);
         let (history, running) = match kept {
-            Some((kept, _)) => (History::restored(&kept.saved, self.known_from, period), kept.running),
+            Some(Unwanted { kept, .. }) => {
+                (History::restored(&kept.saved, self.known_from, period), kept.running)
+            }
             None => {
                 let oldest = if now <= self.judging.whole_until {
                     i64::MIN
@@ -304,6 +328,7 @@ impl Tracks {
             leaving: None,
             forbidden: false,
             listed: false,
+            written: 0,
             running: running.map(Box::new),
         });
     }
@@ -311,7 +336,7 @@ impl Tracks {
     /// Stops asking for what has not been wanted for long enough.
     pub fn drop_left(&mut self, now: i64) {
         let left = |track: &Track| track.leaving.is_some_and(|until| now >= until) && !track.listed;
-        self.unwanted.retain(|_, (_, until)| now < *until);
+        self.unwanted.retain(|_, unwanted| now < unwanted.until);
         if !self.tracks.iter().any(left) {
             return;
         }
@@ -320,7 +345,7 @@ impl Tracks {
                 saved: track.history.save(),
                 running: track.running.as_deref().copied(),
             };
-            self.unwanted.insert(track.identity, (kept, now + FORGET_S));
+            self.unwanted.insert(track.identity, Unwanted::new(kept, now));
         }
         for track in self.tracks.iter().filter(|track| left(track)) {
             self.schedule.leave(&track.pace);
@@ -717,18 +742,20 @@ impl Tracks {
     }
 
     /// Everything to keep, by identity.
-    pub fn keep(&self) -> impl Iterator<Item = (u64, Kept)> {
-        let own = self.tracks.iter().map(|track| {
-            let kept = Kept {
+    pub fn keep(&mut self) -> impl Iterator<Item = Keeping<'_>> {
+        let own = self.tracks.iter_mut().map(|track| Keeping {
+            identity: track.identity,
+            kept: Kept {
                 saved: track.history.save(),
                 running: track.running.as_deref().copied(),
-            };
-            (track.identity, kept)
+            },
+            written: &mut track.written,
         });
-        let unwanted = self
-            .unwanted
-            .iter()
-            .map(|(identity, (kept, _))| (*identity, kept.clone()));
+        let unwanted = self.unwanted.iter_mut().map(|(identity, unwanted)| Keeping {
+            identity: *identity,
+            kept: unwanted.kept.clone(),
+            written: &mut unwanted.written,
+        });
         own.chain(unwanted)
     }
 

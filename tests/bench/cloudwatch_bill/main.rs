@@ -15,6 +15,10 @@ mod truth;
 
 use run::{Case, Seen, run};
 
+// As in the agent, whose memory `scale` judges.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// One line for whoever watches.
 #[allow(clippy::print_stdout)] // A benchmark reports to the terminal.
 fn say(text: &str) {

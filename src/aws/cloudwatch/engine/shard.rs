@@ -203,6 +203,7 @@ impl Shard {
             Ok(Some(restored)) => {
                 tracing::info!(receiver = %self.context.id, account = %self.desk.account, region = %self.desk.region,
                     series = restored.series.len(), "going on where the last run stopped");
+                self.cursors.go_on(&restored);
                 self.start = restored.start;
                 self.tracks = tracks(&settings, now, Some(restored.start));
                 self.tracks.restore(restored.series, restored.saved_at, now);
