@@ -3,6 +3,9 @@
 //! One id is one of these, in however many pipelines it stands. Its exporters may deliver after it has been stopped:
 //! what they acknowledge then is written at once.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -332,14 +335,11 @@ impl Runtime {
             }
             self.say_how_long(&health, &mut unknown_since, &report);
             let took = Duration::from_nanos(clock.now().0.saturating_sub(began.0));
-            let passed = took.as_nanos() / every.as_nanos().max(1);
+            let (passed, wait) = next_run(took, every);
             for _ in 0..passed.min(1_000) {
                 auditor.telemetry.skipped();
             }
-            let until_next = every.as_nanos() * (passed + 1) - took.as_nanos();
-            clock
-                .sleep(Duration::from_nanos(u64::try_from(until_next).unwrap_or(u64::MAX)))
-                .await;
+            clock.sleep(wait).await;
         }
     }
 
@@ -376,6 +376,16 @@ impl Runtime {
         let since = self.context.clock.now().seconds().saturating_sub(runs.started);
         self.settings.every.saturating_sub(Duration::from_secs(since)) + jitter
     }
+}
+
+/// Runs that came due while one took so long, and how long it is to the next.
+fn next_run(took: Duration, every: Duration) -> (u128, Duration) {
+    let passed = took.as_nanos() / every.as_nanos().max(1);
+    let until_next = every.as_nanos() * (passed + 1) - took.as_nanos();
+    (
+        passed,
+        Duration::from_nanos(u64::try_from(until_next).unwrap_or(u64::MAX)),
+    )
 }
 
 /// All who note one exporter's deliveries. The runtime writes down what they note, so it lives while they do.

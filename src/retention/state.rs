@@ -299,7 +299,8 @@ fn completeness(source: &Source, copy: &Held) -> Completeness {
         Source::Unread(why) => return Completeness::Undecided(why.clone()),
     };
     // The ids of the spans decide, whatever else was said.
-    if let (Some(xor), false) = (facts.span_xor, copy.xors.is_empty()) {
+    let is_counted = !copy.xors.is_empty() || copy.only_ended;
+    if let (Some(xor), true) = (facts.span_xor, is_counted) {
         let sum = copy.xors.iter().fold(0, |sum, xor| sum ^ xor);
         // An archive that has more spans than X-Ray has them all.
         let has_more = copy
@@ -307,6 +308,7 @@ fn completeness(source: &Source, copy: &Held) -> Completeness {
             .zip(facts.spans)
             .is_some_and(|(stored, current)| stored > current);
         let is_same = sum == xor || copy.xors.contains(&xor) || has_more;
+        let is_same = is_same && !copy.xors.is_empty();
         return if is_same && (copy.only_ended || !facts.in_progress) {
             Completeness::Complete
         } else {

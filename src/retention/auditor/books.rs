@@ -98,6 +98,31 @@ pub struct Runs {
     pub finished: bool,
 }
 
+/// What is required and what archives promise, as it was when days were settled by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Promises {
+    /// Seconds; 0: nothing.
+    pub required: u64,
+    /// How long each archive keeps copies, seconds; `None`: for ever.
+    pub lifetimes: BTreeMap<String, Option<u64>>,
+}
+
+impl Promises {
+    /// Something that was kept long enough by `before` may not be by this.
+    pub fn is_weaker_than(&self, before: &Self) -> bool {
+        let kept = |promises: &Self, name: &str| {
+            let lifetime = promises.lifetimes.get(name).copied();
+            lifetime.map_or(0, |lifetime| lifetime.unwrap_or(u64::MAX))
+        };
+        let is_shorter = before
+            .lifetimes
+            .keys()
+            .any(|name| kept(self, name) < kept(before, name));
+        self.required > before.required || (is_shorter && self.required > 0)
+    }
+}
+
 /// The books of one processor.
 #[derive(Clone)]
 pub struct Books {
@@ -166,6 +191,15 @@ impl Books {
 
     pub async fn save_spend(&self, spend: &Spend) -> Result<(), StateError> {
         self.write(self.key("spend", "", ""), spend).await
+    }
+
+    /// `None`: nothing was settled yet.
+    pub async fn promises(&self, place: &str) -> Result<Option<Promises>, StateError> {
+        self.read(self.key("promises", place, "")).await
+    }
+
+    pub async fn save_promises(&self, place: &str, promises: &Promises) -> Result<(), StateError> {
+        self.write(self.key("promises", place, ""), promises).await
     }
 
     pub async fn runs(&self) -> Result<Runs, StateError> {

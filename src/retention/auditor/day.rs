@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::books::Bucket;
 use super::weigh::Found;
 use super::{Auditor, DAYS_AFTER, DAYS_BEFORE, Run, Shard, Side, Trouble};
+use crate::aws::xray::api::counted::counts;
 use crate::component::UnixNanos;
 use crate::queue::fs::Fs;
 use crate::retention::archive::Day;
@@ -56,6 +57,9 @@ impl Auditor {
                 }
             }
         }
+        if !is_due {
+            self.look_back(shard, run, day, bucket, now).await;
+        }
         let is_new = source != list;
         let found = self.weigh_day(shard, run, day, &source, bucket, now).await?;
         let Some(found) = found else {
@@ -75,6 +79,23 @@ impl Auditor {
             let _ = self.on_disk(move || Ok(fs.remove(&source))).await?;
         }
         Ok(())
+    }
+
+    /// A day that was never listed and that X-Ray does not list any more stays unknown, unless CloudWatch has counted no
+    /// trace on it. Asked once.
+    async fn look_back(&self, shard: &Shard, run: &mut Run, day: Day, bucket: &mut Bucket, now: UnixNanos) {
+        let is_past = day.end() <= self.listable(now).0;
+        if !is_past || bucket.trouble.is_none() || bucket.listings > 0 || bucket.expected.is_some() {
+            return;
+        }
+        let counted = counts(&shard.clients, day.start().seconds(), day.end().seconds(), 3_600).await;
+        let Ok(counted) = counted else { return };
+        run.report.cost.metrics += 1;
+        let traces = counted.into_iter().map(|(_, count)| count).sum();
+        bucket.expected = Some(traces);
+        if traces == 0 {
+            bucket.trouble = None;
+        }
     }
 
     /// With Transaction Search: what is not listed is unknown.

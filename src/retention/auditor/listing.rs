@@ -52,6 +52,7 @@ impl Auditor {
         let mut sorter = Sorter::<Listed>::new(&self.aside.0, to.clone());
         let mut at = from;
         let mut width = if run.width > 0 { run.width } else { FIRST_S };
+        let mut widest = WIDEST_S;
         while at < end {
             run.spend = run.spend.on(Day::of(now));
             let limit = self.settings.budget.scanned;
@@ -72,7 +73,9 @@ impl Auditor {
             run.density = listing.scanned as f64 / (window.to - window.from).max(1) as f64;
             match listing.failure {
                 Some(Failure::Refused { .. }) if width > NARROWEST_S => {
+                    // Too wide, or its tokens expire before its last page: not so wide again on this day.
                     width = (width / 2).max(NARROWEST_S);
+                    widest = width;
                     continue;
                 }
                 Some(failure) => return Err(failure.into()),
@@ -93,7 +96,7 @@ impl Auditor {
             if found > COMFORTABLE {
                 width = (width / 2).max(NARROWEST_S);
             } else if found < COMFORTABLE / 4 {
-                width = (width * 2).min(WIDEST_S);
+                width = (width * 2).min(widest);
             }
         }
         let fs = Arc::clone(&self.aside.0);

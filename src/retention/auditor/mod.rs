@@ -8,6 +8,7 @@ pub mod books;
 mod compared;
 mod day;
 mod listing;
+mod policy;
 pub mod report;
 mod rescue;
 pub mod telemetry;
@@ -291,7 +292,7 @@ impl Auditor {
 
     /// Everything of one place.
     async fn look(&self, shard: &Shard, run: &mut Run) -> Result<(), Trouble> {
-        self.look_at_policy(shard, run).await;
+        let promises = self.look_at_policy(shard, run).await?;
         run.spend = self.books.spend().await?;
         let mut buckets = self.books.buckets(&shard.name).await?;
         // Its answer tells the service's time too.
@@ -307,6 +308,7 @@ impl Auditor {
         }
         let now = UnixNanos::from_seconds(shard.clients.now());
         self.forget_old(shard, &mut buckets, now).await?;
+        self.list_anew_if_weaker(shard, run, &promises, &mut buckets).await?;
         for day in self.days(now, buckets.keys().copied()) {
             let mut bucket = buckets.remove(&day).unwrap_or_default();
             if bucket.run != run.number {
@@ -317,6 +319,9 @@ impl Auditor {
             }
             note_bucket(&mut run.report, &bucket);
             buckets.insert(day, bucket);
+        }
+        if !self.only_reads() {
+            self.books.save_promises(&shard.name, &promises).await?;
         }
         self.rescue(shard, run, &mut buckets).await?;
         self.sum_up(shard, run, &buckets, now);
@@ -339,79 +344,6 @@ impl Auditor {
         let policy = &self.settings.policy;
         let from = now.0.saturating_sub(nanos(policy.xray_retention)) + nanos(self.settings.guard);
         (UnixNanos(from), UnixNanos(now.0.saturating_sub(nanos(policy.min_age))))
-    }
-
-    /// Before any trace is read: whether archives promise what is required.
-    async fn look_at_policy(&self, shard: &Shard, run: &mut Run) {
-        let required = self.settings.policy.required;
-        if required.is_zero() {
-            return;
-        }
-        for side in &self.sides {
-            let lifetime = match side {
-                Side::Ledger { keep, .. } => Ok(*keep),
-                Side::Probe(archive) => archive.lifetime().await,
-            };
-            let gap = match lifetime {
-                Ok(None) => 0.0,
-                Ok(Some(kept)) => required.as_secs_f64() - kept.as_secs_f64(),
-                Err(error) => {
-                    run.report
-                        .trouble(&format!("how long {} keeps copies: {error}", side.name()));
-                    continue;
-                }
-            };
-            run.report.policy_gaps.insert(side.name().to_owned(), gap);
-            if !self.only_reads() {
-                self.telemetry.policy_gap(shard.at(), side.name(), gap);
-            }
-            if gap > 0.0 {
-                tracing::warn!(processor = %self.id, archive = side.name(), gap_s = gap,
-                    "the archive keeps copies shorter than required");
-            }
-        }
-    }
-
-    /// With Transaction Search only the indexed share is listed.
-    async fn look_at_destination(&self, shard: &Shard, run: &mut Run) -> Result<(), Trouble> {
-        let clients = &shard.clients;
-        let ask = || clients.xray.get_trace_segment_destination().send();
-        let answer = match clients.destination.send(ask).await {
-            Ok(answer) => answer,
-            Err(failure) if failure.ends_the_round() && !matches!(failure, Failure::Denied { .. }) => {
-                return Err(failure.into());
-            }
-            // Summaries work without this permission; whether they are all of it cannot be told.
-            Err(failure) => {
-                run.report
-                    .notes
-                    .push(format!("whether Transaction Search is on cannot be told: {failure}"));
-                return Ok(());
-            }
-        };
-        let logs = answer.destination().is_some_and(|to| to.as_str() == "CloudWatchLogs");
-        let active = answer.status().is_none_or(|status| status.as_str() == "ACTIVE");
-        if !(logs && active) {
-            return Ok(());
-        }
-        let ask = || clients.xray.get_indexing_rules().send();
-        let share = match clients.indexing.send(ask).await {
-            Ok(rules) => rules.indexing_rules().iter().find_map(|rule| {
-                let rule = rule.rule()?.as_probabilistic().ok()?;
-                let percent = rule
-                    .actual_sampling_percentage()
-                    .unwrap_or(rule.desired_sampling_percentage());
-                Some((percent / 100.0).clamp(0.0, 1.0))
-            }),
-            Err(_) => None,
-        };
-        let share = share.unwrap_or(0.0);
-        run.indexed = Some(share);
-        run.report.notes.push(format!(
-            "Transaction Search is on: X-Ray lists {:.1} % of the traces, the others are unknown",
-            share * 100.0
-        ));
-        Ok(())
     }
 
     /// What is older than anybody requires.

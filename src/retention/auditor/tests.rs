@@ -24,6 +24,8 @@ use crate::simulator::{Fault, FaultKind, Scenario, Served, Simulator, VirtualClo
 
 mod actions;
 mod edges;
+mod passing;
+mod places;
 mod truth;
 
 const DAY_S: u64 = 86_400;
@@ -147,12 +149,17 @@ fn far_end(ledger: &Arc<Ledger>, awaited: &Arc<Awaited>) -> Arc<FarEnd> {
 
 impl Bench {
     async fn new(scenario: Scenario, yaml: &str) -> Self {
+        Self::at("regions: [eu-central-1]", scenario, yaml).await
+    }
+
+    /// In other places.
+    async fn at(places: &str, scenario: Scenario, yaml: &str) -> Self {
         let simulator = Simulator::frozen(scenario);
         let served = simulator.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let clock = simulator.clock().clone();
         let folder = tempfile::tempdir().unwrap();
         let text = format!(
-            "regions: [eu-central-1]\nendpoint: {}\ncredentials: {{access_key_id: AKIASIM0111122223333, \
+            "{places}\nendpoint: {}\ncredentials: {{access_key_id: AKIASIM0111122223333, \
              secret_access_key: simulated}}\narchives: [{{ledger: {{exporters: [otlp]}}}}]\n{yaml}\n",
             served.url()
         );
@@ -183,6 +190,15 @@ impl Bench {
         }
     }
 
+    /// A restart with another configuration; `change` is what was written otherwise.
+    fn reconfigured(&mut self, change: impl FnOnce(&mut Settings)) {
+        let mut settings = (*self.settings).clone();
+        change(&mut settings);
+        self.settings = Arc::new(settings);
+        self.ledger.flush().unwrap();
+        self.restart();
+    }
+
     /// As after a kill: what was not flushed is gone.
     fn restart(&mut self) {
         let (ledger, far_end, auditor) = start(&self.folder, &self.settings, &self.context, &self.state, &self.shelf);
@@ -193,8 +209,11 @@ impl Bench {
 
     async fn shards(&self) -> Vec<Shard> {
         let access = Access::load(self.settings.access.clone(), Arc::clone(&self.context.clock)).await;
-        let place = access.places().remove(0);
-        vec![Shard::open(&access, &place, &self.settings, &self.context).await]
+        let mut shards = Vec::new();
+        for place in access.places() {
+            shards.push(Shard::open(&access, &place, &self.settings, &self.context).await);
+        }
+        shards
     }
 
     async fn run(&self) -> Report {

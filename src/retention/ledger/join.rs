@@ -85,7 +85,8 @@ impl Lookup {
         match &self.broken {
             // The rest of a trace may stand in the part that cannot be read: neither a copy nor its absence is proven.
             Some(why) => Noted::Unreadable(why.clone()),
-            None if xors.is_empty() => Noted::Nothing,
+            // An open span is something, though nothing that has ended.
+            None if xors.is_empty() && !mark.is_open() => Noted::Nothing,
             None => Noted::Copy { xors, mark },
         }
     }
