@@ -124,10 +124,7 @@ mod tests {
     #[test]
     fn variables_that_are_set_already_start_nothing_anew() {
         let path = std::env::var("PATH").unwrap();
-        let variables = [
-            ("PATH".to_owned(), "/nowhere".to_owned()),
-            ("PATH".to_owned(), path),
-        ];
+        let variables = [("PATH".to_owned(), "/nowhere".to_owned()), ("PATH".to_owned(), path)];
         take_over(&variables, &[]).unwrap();
         take_over(&[], &[]).unwrap();
     }

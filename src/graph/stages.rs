@@ -14,8 +14,8 @@ use tonic::Code;
 use tracing::{Instrument, error};
 
 use crate::component::{
-    BoxFuture, Counter, Custody, DeliveryObserver, Gauge, Histogram, Offered, Processor, Refused, Registry, Removed, Stage,
-    watching,
+    BoxFuture, Counter, Custody, DeliveryObserver, Gauge, Histogram, Offered, Processor, Refused, Registry, Removed,
+    Stage, watching,
 };
 use crate::pdata::{Batch, Signal};
 

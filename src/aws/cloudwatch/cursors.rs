@@ -168,12 +168,7 @@ impl Cursors {
     }
 
     /// The changes that bring the state to `series` as of `now`; none where nothing has changed.
-    pub fn changes<'a>(
-        &mut self,
-        series: impl Iterator<Item = Keeping<'a>>,
-        start: i64,
-        now: i64,
-    ) -> Vec<StateChange> {
+    pub fn changes<'a>(&mut self, series: impl Iterator<Item = Keeping<'a>>, start: i64, now: i64) -> Vec<StateChange> {
         let cycle = self.cycle.wrapping_add(1);
         let head = record_head(now, cycle);
         let turn = (cycle % CHUNKS) as usize;
@@ -214,6 +209,11 @@ impl Cursors {
             if let Some(chunk) = chunk {
                 changes.push(StateChange::put(SPACE, self.key(number as u8), chunk));
             }
+        }
+        if self.whole {
+            // Chunks that are newer than all steps make them waste.
+            let steps = (0..CHUNKS).map(|cycle| self.step_key(cycle));
+            changes.extend(steps.map(|key| StateChange::remove(SPACE, key)));
         }
         // Written where it is empty too: an older one of its place must not be taken for it.
         changes.push(StateChange::put(SPACE, self.step_key(cycle), step));
@@ -403,7 +403,11 @@ mod tests {
 
     impl Series {
         fn of(all: &[(u64, Kept)]) -> Self {
-            Self(all.iter().map(|(identity, kept)| (*identity, (kept.clone(), 0))).collect())
+            Self(
+                all.iter()
+                    .map(|(identity, kept)| (*identity, (kept.clone(), 0)))
+                    .collect(),
+            )
         }
 
         fn set(&mut self, identity: u64, kept: Kept) {
@@ -419,7 +423,10 @@ mod tests {
         }
 
         fn all(&self) -> HashMap<u64, Kept> {
-            self.0.iter().map(|(identity, (kept, _))| (*identity, kept.clone())).collect()
+            self.0
+                .iter()
+                .map(|(identity, (kept, _))| (*identity, kept.clone()))
+                .collect()
         }
     }
 
@@ -475,9 +482,20 @@ mod tests {
                 cursors.go_on(&restored);
                 series = Series::of(&restored.series.into_iter().collect::<Vec<_>>());
             }
-            store.commit(cursors.changes(series.keep(), 50, i64::from(cycle))).unwrap();
+            store
+                .commit(cursors.changes(series.keep(), 50, i64::from(cycle)))
+                .unwrap();
             let read = Cursors::new("dynamodb", "1", "eu").load(&store).unwrap().unwrap();
             assert_eq!(read.series, series.all(), "cycle {cycle}");
+            let mut bytes = 0;
+            store
+                .scan(SPACE, b"", &mut |_, value| {
+                    bytes += value.len();
+                    true
+                })
+                .unwrap();
+            // Chunks, steps up to as much again, the last step and the heads.
+            assert!(bytes < 4 * cursors.total + SMALL_BYTES, "{bytes} for {}", cursors.total);
         }
         store.commit(cursors.clear()).unwrap();
         assert!(cursors.load(&store).unwrap().is_none());

@@ -299,9 +299,7 @@ impl Tracks {
         let period = want.shape.period;
         let kept = self.unwanted.remove(&identity);
         let (history, running) = match kept {
-            Some(Unwanted { kept, .. }) => {
-                (History::restored(&kept.saved, self.known_from, period), kept.running)
-            }
+            Some(Unwanted { kept, .. }) => (History::restored(&kept.saved, self.known_from, period), kept.running),
             None => {
                 let oldest = if now <= self.judging.whole_until {
                     i64::MIN

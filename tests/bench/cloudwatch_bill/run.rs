@@ -1,13 +1,14 @@
 //! One run: the simulated AWS in a thread of its own, the real receiver in another, over loopback HTTP, on virtual time.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use radiosonde::component::SampleValue;
 use radiosonde::component::{
-    BuildContext, ComponentKind, Deadline, Factory, Outlet, Outlets, Plan, Running, UnixNanos,
+    BuildContext, ComponentKind, Deadline, Factory, Outlet, Outlets, Plan, Registry, Running, UnixNanos,
 };
 use radiosonde::components::receivers::dynamodb::DynamoDbFactory;
 use radiosonde::config::Section;
@@ -188,6 +189,7 @@ pub async fn start(
     address: SocketAddr,
     clock: &VirtualClock,
     truth: &Arc<Truth>,
+    state: Option<&Path>,
 ) -> Result<(BuildContext, Arc<dyn Running>)> {
     let text = format!(
         "regions: [eu-central-1]\nendpoint: http://{address}\n\
@@ -201,6 +203,7 @@ pub async fn start(
     };
     let context = BuildContext {
         clock: Arc::new(clock.clone()),
+        state: radiosonde::queue::state::open(state, &Registry::default()),
         ..BuildContext::standalone(ComponentKind::Receiver, "dynamodb")
     };
     let mut outlets = Outlets::default();
@@ -230,7 +233,7 @@ pub fn run(case: &Case) -> Result<Seen> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let before = thread_cpu();
     let (warm, context) = runtime.block_on(async {
-        let (context, running) = start(case, aws.address, simulator.clock(), &truth).await?;
+        let (context, running) = start(case, aws.address, simulator.clock(), &truth, None).await?;
         pass(&simulator, (began + 3600 * case.warm_up_h) as u64).await;
         let warm = (simulator.bill(), simulator.baseline().usd);
         pass(&simulator, (began + total) as u64).await;

@@ -178,7 +178,8 @@ pub fn run(tables: usize, warm_up: i64, minutes: i64) -> Result<Seen> {
         let began = world.scenario.start;
         let clock = VirtualClock::frozen(UnixNanos::from_seconds(began));
         let truth = Arc::new(Truth::new(world, clock.clone(), 1, true));
-        let (context, running) = start(&case, aws.address, &clock, &truth).await?;
+        let state = tempfile::tempdir()?;
+        let (context, running) = start(&case, aws.address, &clock, &truth, Some(state.path())).await?;
         aws.pass(&clock, began + 60 * warm_up as u64).await?;
         let before = (thread_cpu(), aws.polls().await?);
         aws.pass(&clock, began + 60 * (warm_up + minutes) as u64).await?;

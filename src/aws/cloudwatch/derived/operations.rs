@@ -1,7 +1,5 @@
 //! Numbers of a whole table out of those of its operations: throttles and errors are published by operation only.
 
-use std::collections::BTreeMap;
-
 /// What one operation did in one minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Operation {
@@ -26,10 +24,10 @@ pub struct Table {
 }
 
 /// Adds operations up.
-pub fn table(operations: &BTreeMap<String, Operation>) -> Table {
-    let sum = |of: fn(&Operation) -> f64| -> f64 { operations.values().map(of).sum() };
+pub fn table<'a>(operations: impl Iterator<Item = &'a Operation> + Clone) -> Table {
+    let sum = |of: fn(&Operation) -> f64| -> f64 { operations.clone().map(of).sum() };
     let successes = sum(|operation| operation.successes);
-    let p99 = operations.values().filter_map(|operation| operation.latency_p99);
+    let p99 = operations.clone().filter_map(|operation| operation.latency_p99);
     Table {
         throttled: sum(|operation| operation.throttled),
         system_errors: sum(|operation| operation.system_errors),
@@ -64,12 +62,12 @@ mod tests {
             throttled: 0.0,
             system_errors: 2.0,
         };
-        let operations = BTreeMap::from([("GetItem".to_owned(), get), ("Scan".to_owned(), scan)]);
-        let of = table(&operations);
+        let operations = [get, scan];
+        let of = table(operations.iter());
         assert_eq!((of.throttled, of.system_errors), (10.0, 2.0));
         assert_eq!((of.latency_mean, of.latency_p99_max), (Some(6.8), Some(80.0)));
         assert_eq!(error_ratios(&get), Some((0.1, 0.0)));
         assert_eq!(error_ratios(&Operation::default()), None);
-        assert_eq!(table(&BTreeMap::new()), Table::default());
+        assert_eq!(table([].iter()), Table::default());
     }
 }

@@ -1,6 +1,6 @@
 //! The recent minutes of one table.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use super::{Direction, MINUTE, Seen};
 use crate::aws::cloudwatch::derived::operations::Operation;
@@ -16,17 +16,45 @@ const MOST_PLACES: usize = 84;
 /// The table itself or an index, in one direction.
 pub type Place = (Option<String>, Direction);
 
-/// One direction of the table or an index in one minute.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Part {
-    pub minute: Minute,
+/// One direction of the table or an index in one minute: small, since thousands of tables keep a quarter of an hour.
+#[derive(Clone, Debug, Default)]
+struct Part {
+    throttles: f64,
+    /// Where some are known.
+    causes: Option<Box<[f64; 4]>>,
+    /// Percent, where it is known.
+    utilization: Option<f32>,
 }
 
-/// One minute of the table.
+impl Part {
+    fn minute(&self) -> Minute {
+        Minute {
+            throttles: self.throttles,
+            causes: self.causes.as_deref().copied().unwrap_or_default(),
+            utilization: self.utilization.map(f64::from),
+        }
+    }
+}
+
+/// One minute of the table. Places and operations are numbers of [`Minutes`].
 #[derive(Clone, Debug, Default)]
-pub struct TableMinute {
-    pub parts: BTreeMap<Place, Part>,
-    pub operations: BTreeMap<String, Operation>,
+struct TableMinute {
+    parts: Vec<(u8, Part)>,
+    /// Empty once it has been added up.
+    operations: Vec<(u8, Operation)>,
+}
+
+/// The entry with this number; a new one where there is none.
+fn entry<T: Default>(of: &mut Vec<(u8, T)>, number: u8) -> &mut T {
+    let position = match of.iter().position(|(other, _)| *other == number) {
+        Some(position) => position,
+        None => {
+            of.reserve_exact(1);
+            of.push((number, T::default()));
+            of.len() - 1
+        }
+    };
+    &mut of[position].1
 }
 
 /// What was said of throttling last.
@@ -52,8 +80,8 @@ impl Told {
 #[derive(Default)]
 pub struct Minutes {
     minutes: BTreeMap<i64, TableMinute>,
-    places: BTreeSet<Place>,
-    operations: BTreeSet<String>,
+    places: Vec<Place>,
+    operations: Vec<String>,
     pub told: HashMap<Place, Told>,
     /// The last minute that was judged.
     pub throttling_until: Option<i64>,
@@ -71,22 +99,29 @@ impl Minutes {
         }
     }
 
+    fn place(&self, index: Option<&str>, direction: Direction) -> Option<u8> {
+        let is_it = |place: &Place| place.0.as_deref() == index && place.1 == direction;
+        self.places.iter().position(is_it).map(|number| number as u8)
+    }
+
     fn see_part(&mut self, seen: &Seen<'_>) {
         let Some((direction, what)) = split(seen.metric) else {
             return;
         };
-        let place = (seen.index.map(str::to_owned), direction);
-        if !self.places.contains(&place) {
-            if self.places.len() >= MOST_PLACES {
-                return;
+        let place = match self.place(seen.index, direction) {
+            Some(place) => place,
+            None if self.places.len() >= MOST_PLACES => return,
+            None => {
+                self.places.push((seen.index.map(str::to_owned), direction));
+                (self.places.len() - 1) as u8
             }
-            self.places.insert(place.clone());
-        }
-        let part = self.minutes.entry(seen.at).or_default().parts.entry(place).or_default();
+        };
+        let part = entry(&mut self.minutes.entry(seen.at).or_default().parts, place);
         match what {
-            What::Throttles => part.minute.throttles = seen.sum,
-            What::Caused(position) => part.minute.causes[position] = seen.sum,
-            What::Consumed => part.minute.utilization = seen.utilization,
+            What::Throttles => part.throttles = seen.sum,
+            What::Caused(_) if seen.sum == 0.0 && part.causes.is_none() => {}
+            What::Caused(position) => part.causes.get_or_insert_default()[position] = seen.sum,
+            What::Consumed => part.utilization = seen.utilization.map(|percent| percent as f32),
         }
     }
 
@@ -97,14 +132,19 @@ impl Minutes {
         ) {
             return;
         }
-        if !self.operations.contains(name) {
-            if self.operations.len() >= MOST_OPERATIONS {
-                return;
+        let number = match self.operations.iter().position(|known| known == name) {
+            Some(number) => number,
+            None if self.operations.len() >= MOST_OPERATIONS => return,
+            None => {
+                self.operations.push(name.to_owned());
+                self.operations.len() - 1
             }
-            self.operations.insert(name.to_owned());
+        };
+        if self.operations_until.is_some_and(|until| seen.at <= until) {
+            // Added up already.
+            return;
         }
-        let minute = self.minutes.entry(seen.at).or_default();
-        let operation = minute.operations.entry(name.to_owned()).or_default();
+        let operation = entry(&mut self.minutes.entry(seen.at).or_default().operations, number as u8);
         match seen.metric {
             "SuccessfulRequestLatency" => {
                 operation.successes = seen.count;
@@ -116,14 +156,48 @@ impl Minutes {
         }
     }
 
-    pub fn at(&self, at: i64) -> Option<&TableMinute> {
-        self.minutes.get(&at)
+    /// Every part of a minute that was seen.
+    pub fn parts_at(&self, at: i64) -> impl Iterator<Item = (&Place, Minute)> {
+        let parts = self.minutes.get(&at).map_or(&[][..], |minute| minute.parts.as_slice());
+        parts
+            .iter()
+            .filter_map(|(number, part)| Some((self.places.get(usize::from(*number))?, part.minute())))
+    }
+
+    /// Every operation of a minute that was seen and not added up, by name.
+    pub fn operations_at(&self, at: i64) -> Vec<(&str, Operation)> {
+        let operations = self
+            .minutes
+            .get(&at)
+            .map_or(&[][..], |minute| minute.operations.as_slice());
+        let mut named: Vec<(&str, Operation)> = operations
+            .iter()
+            .filter_map(|(number, operation)| Some((self.operations.get(usize::from(*number))?.as_str(), *operation)))
+            .collect();
+        named.sort_by_key(|(name, _)| *name);
+        named
+    }
+
+    /// A minute has been added up: of its operations nothing is needed any more.
+    pub fn added_up(&mut self, at: i64) {
+        self.operations_until = Some(at);
+        if let Some(minute) = self.minutes.get_mut(&at) {
+            minute.operations = Vec::new();
+        }
     }
 
     /// Zeros where nothing was seen.
     pub fn part(&self, at: i64, place: &Place) -> Minute {
-        let found = self.minutes.get(&at).and_then(|minute| minute.parts.get(place));
-        found.map(|part| part.minute).unwrap_or_default()
+        let number = self.place(place.0.as_deref(), place.1);
+        let parts = self.minutes.get(&at).map_or(&[][..], |minute| minute.parts.as_slice());
+        let found = parts.iter().find(|(other, _)| Some(*other) == number);
+        found.map(|(_, part)| part.minute()).unwrap_or_default()
+    }
+
+    /// Whether anything was refused between two minutes, both included.
+    pub fn is_throttled_between(&self, from: i64, to: i64) -> bool {
+        let mut parts = self.minutes.range(from..=to).flat_map(|(_, minute)| &minute.parts);
+        parts.any(|(_, part)| part.throttles > 0.0 || part.causes.is_some())
     }
 
     pub fn places(&self) -> impl Iterator<Item = &Place> {

@@ -7,12 +7,12 @@ mod minutes;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use minutes::{Minutes, Place, Told};
 
-use crate::aws::cloudwatch::derived::operations::{Operation, error_ratios, table};
+use crate::aws::cloudwatch::derived::operations::{error_ratios, table};
 use crate::aws::cloudwatch::derived::throttle::{Verdict, WINDOW, is_backpressure, judge};
 
 /// Seconds.
@@ -124,7 +124,7 @@ impl Signals {
                 break;
             }
             operations(name, minutes, at, &mut points);
-            minutes.operations_until = Some(at);
+            minutes.added_up(at);
         }
         minutes.tidy();
         points
@@ -136,12 +136,10 @@ fn causes_are_known(minutes: &Minutes, at: i64, progress: &Progress<'_>) -> bool
     if progress.now - (at + MINUTE) >= progress.max_late + MINUTE {
         return true;
     }
-    minutes.at(at).is_none_or(|minute| {
-        minute.parts.iter().all(|((index, direction), part)| {
-            part.minute.throttles == 0.0
-                || part.minute.causes.iter().any(|events| *events > 0.0)
-                || (progress.is_cause_decided)(direction.name(), index.as_deref(), at)
-        })
+    minutes.parts_at(at).all(|((index, direction), minute)| {
+        minute.throttles == 0.0
+            || minute.causes.iter().any(|events| *events > 0.0)
+            || (progress.is_cause_decided)(direction.name(), index.as_deref(), at)
     })
 }
 
@@ -158,6 +156,11 @@ fn operations_are_known(minutes: &Minutes, at: i64, progress: &Progress<'_>) -> 
 }
 
 fn throttling(name: &str, minutes: &mut Minutes, at: i64, points: &mut Vec<Point>) {
+    let first = at - (WINDOW as i64 - 1) * MINUTE;
+    if minutes.told.is_empty() && !minutes.is_throttled_between(first, at) {
+        // Nothing to say, as nearly always.
+        return;
+    }
     let places: Vec<Place> = minutes.places().cloned().collect();
     let table_now = minutes.part(at, &(None, Direction::Write));
     for place in places {
@@ -225,8 +228,7 @@ fn of_table(name: &str) -> Vec<(&'static str, String)> {
 }
 
 fn operations(name: &str, minutes: &Minutes, at: i64, points: &mut Vec<Point>) {
-    let none = BTreeMap::<String, Operation>::new();
-    let of_minute = minutes.at(at).map_or(&none, |minute| &minute.operations);
+    let of_minute = minutes.operations_at(at);
     let mut add = |metric: &'static str, unit: &'static str, more: &[(&'static str, &str)], value: f64| {
         let mut attributes = of_table(name);
         attributes.extend(more.iter().map(|(key, value)| (*key, (*value).to_owned())));
@@ -239,7 +241,7 @@ fn operations(name: &str, minutes: &Minutes, at: i64, points: &mut Vec<Point>) {
             value,
         });
     };
-    let whole = table(of_minute);
+    let whole = table(of_minute.iter().map(|(_, operation)| operation));
     add("aws.dynamodb.requests.throttled", "{Count}", &[], whole.throttled);
     add("aws.dynamodb.system_errors", "{Count}", &[], whole.system_errors);
     if let Some(mean) = whole.latency_mean {
@@ -248,10 +250,10 @@ fn operations(name: &str, minutes: &Minutes, at: i64, points: &mut Vec<Point>) {
     if let Some(p99) = whole.latency_p99_max {
         add("aws.dynamodb.latency.p99_max", "ms", &[], p99);
     }
-    for (operation, of) in of_minute {
+    for (operation, of) in &of_minute {
         if let Some((throttled, system)) = error_ratios(of) {
             for (kind, ratio) in [("throttle", throttled), ("system", system)] {
-                let attributes = [("Operation", operation.as_str()), ("Type", kind)];
+                let attributes = [("Operation", *operation), ("Type", kind)];
                 add("aws.dynamodb.error_ratio", "1", &attributes, ratio);
             }
         }
