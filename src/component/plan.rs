@@ -133,6 +133,10 @@ pub trait ExporterPlan: Send + Sync {
     fn authenticator(&self) -> Option<&ComponentId> {
         None
     }
+    /// The signals that it can be used for as it is configured; `None`: all of its [factory's](Factory::signals).
+    fn signals(&self) -> Option<&'static [Signal]> {
+        None
+    }
     /// The far end, shared by the pipelines of all signals. Called inside the runtime; does not wait for the peer.
     fn build(&self, context: BuildContext) -> Result<BuiltExporter, StartError>;
 }

@@ -2,7 +2,7 @@
 
 use super::check::{BALLAST, Declared};
 use super::{connectors, id};
-use crate::component::{ComponentId, ComponentKind, PipelineInfo};
+use crate::component::{ComponentId, ComponentKind, PipelineInfo, Plan};
 use crate::config::{Section, suggest_among};
 use crate::pdata::Signal;
 
@@ -190,12 +190,22 @@ fn read_signal(key: &str, section: &Section) -> Option<Signal> {
 /// Whether a component can be used in a pipeline of a signal. Connectors are looked at when all pipelines are known.
 fn check_signal(element: &Section, entry: &Declared<'_>, signal: Signal) {
     let Some(factory) = entry.factory else { return };
-    if entry.kind == ComponentKind::Connector || factory.signals().contains(&signal) {
+    let configured = match entry.component.as_ref().map(|component| &component.plan) {
+        Some(Plan::Exporter(plan)) => plan.signals(),
+        _ => None,
+    };
+    let signals = configured.unwrap_or(factory.signals());
+    if entry.kind == ComponentKind::Connector || signals.contains(&signal) {
         return;
     }
-    let supported: Vec<&str> = factory.signals().iter().map(|signal| signal_name(*signal)).collect();
+    let supported: Vec<&str> = signals.iter().map(|signal| signal_name(*signal)).collect();
+    let as_it_is = if factory.signals().contains(&signal) {
+        " as it is configured"
+    } else {
+        ""
+    };
     element.error(format!(
-        "the {} \"{}\" does not do {}; it does {}",
+        "the {} \"{}\" does not do {}{as_it_is}; it does {}",
         entry.kind.name(),
         entry.id,
         signal_name(signal),

@@ -292,7 +292,13 @@ fn read_objects(section: &Section) -> Option<ArchivePlan> {
     }
     let format = keys.format.replace('-', "_");
     let found = Marshaler::ALL.iter().copied().find(|how| how.name() == format);
-    if found.is_none() && !format.is_empty() {
+    if format == Marshaler::PARQUET && found.is_none() {
+        let message = format!(
+            "`{}`: this binary was built without Parquet (cargo feature `parquet`)",
+            keys.format
+        );
+        section.error_at("format", message);
+    } else if found.is_none() && !format.is_empty() {
         let built = Marshaler::ALL
             .iter()
             .map(|how| format!("`{}`", how.name().replace('_', "-")));
@@ -351,10 +357,12 @@ mod tests {
             ("{}", "must be one of `s3`, `dynamodb` and `ledger`"),
             ("s3: {}", "must be set, or `url`"),
             ("s3: {url: \"s3://b\", bucket: c}", "cannot stand beside `url`"),
+            #[cfg(not(feature = "parquet"))]
             (
                 "s3: {bucket: b, format: otlp-parquet}",
-                "`otlp-parquet` is not built yet",
+                "`otlp-parquet`: this binary was built without Parquet",
             ),
+            ("s3: {bucket: b, format: body}", "`body` is not built yet"),
             ("s3: {bucket: b, role_arn: me}", "ARN of a role"),
             ("dynamodb: {}", "table"),
             ("dynamodb: {table: t, layout: other}", "mlflow-dynamodbstore"),

@@ -136,6 +136,14 @@ impl Config {
         }
         let marshaler = read_marshaler(section, &keys.marshaler);
         let compression = keys.compression.or(uploader.compression).unwrap_or_default();
+        if marshaler.compresses_itself() && compression == Compression::Gzip {
+            let key = if keys.compression.is_some() {
+                "compression"
+            } else {
+                "s3uploader::compression"
+            };
+            section.error_at(key, "a Parquet file is compressed inside: `zstd` or `none`");
+        }
         Some(Self {
             delivery,
             place,
@@ -155,7 +163,10 @@ fn read_marshaler(section: &Section, name: &str) -> Marshaler {
         return *found;
     }
     let message = match name {
-        "otlp_parquet" | "sumo_ic" | "body" => format!("`{name}` is not built yet: `otlp_json` and `otlp_proto` are"),
+        Marshaler::PARQUET => {
+            format!("`{name}`: this binary was built without Parquet (cargo feature `parquet`)")
+        }
+        "sumo_ic" | "body" => format!("`{name}` is not built yet: `otlp_json` and `otlp_proto` are"),
         _ => "must be `otlp_json` or `otlp_proto`".to_owned(),
     };
     section.error_at("marshaler", message);

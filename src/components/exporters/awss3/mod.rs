@@ -70,6 +70,10 @@ impl ExporterPlan for AwsS3Plan {
         self.0.delivery.clone()
     }
 
+    fn signals(&self) -> Option<&'static [Signal]> {
+        Some(self.0.layout.marshaler.signals())
+    }
+
     fn build(&self, context: BuildContext) -> Result<BuiltExporter, StartError> {
         if let Root::Directory(path) = &self.0.place.root {
             let made = std::fs::create_dir_all(path);

@@ -47,10 +47,17 @@ fn what_cannot_work_or_is_not_built_is_refused_where_it_stands() {
         ("url: s3://b/c\ns3uploader: {s3_prefix: d}", "cannot stand beside `url`"),
         ("url: gs://b", "`gs` is not built yet"),
         ("url: s3://b\nencoding: text", "`encoding` is not built yet"),
+        #[cfg(not(feature = "parquet"))]
         (
             "url: s3://b\nmarshaler: otlp_parquet",
-            "`otlp_parquet` is not built yet",
+            "`otlp_parquet`: this binary was built without Parquet",
         ),
+        #[cfg(feature = "parquet")]
+        (
+            "url: s3://b\nmarshaler: otlp_parquet\ncompression: gzip",
+            "a Parquet file is compressed inside",
+        ),
+        ("url: s3://b\nmarshaler: sumo_ic", "`sumo_ic` is not built yet"),
         ("url: s3://b\nmarshaler: csv", "must be `otlp_json`"),
         (
             "url: s3://b\ncompression: zstd\ns3uploader: {compression: gzip}",

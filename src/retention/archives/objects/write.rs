@@ -58,7 +58,10 @@ impl Writer {
     /// Opens nothing.
     pub fn new(layout: Layout, clock: Arc<dyn Clock>) -> Self {
         Self {
-            compressor: layout.compression.compressor(),
+            compressor: match layout.marshaler.compresses_itself() {
+                true => None,
+                false => layout.compression.compressor(),
+            },
             layout,
             clock,
         }
@@ -78,7 +81,13 @@ impl Writer {
             Signal::Metrics | Signal::Logs => BTreeMap::new(),
         };
         let object = self.object(signal, hash, now)?;
-        let body = encode(batch, self.layout.marshaler, self.compressor.as_ref()).await?;
+        let body = encode(
+            batch,
+            self.layout.marshaler,
+            self.layout.compression,
+            self.compressor.as_ref(),
+        )
+        .await?;
         let bytes = body.parts.iter().map(Bytes::len).sum();
         put(objects, &object, body.parts).await?;
         let manifests = days.len();
@@ -101,7 +110,11 @@ impl Writer {
             .map_err(|error| Refused::retryable(format!("no partition for the time {}: {error}", now.seconds())))?;
         let folder = folder.trim_matches('/');
         let slash = if folder.is_empty() { "" } else { "/" };
-        let (ending, compressed) = (marshaler.ending(), compression.ending());
+        let ending = marshaler.ending();
+        let compressed = match marshaler.compresses_itself() {
+            true => "",
+            false => compression.ending(),
+        };
         Ok(format!(
             "{folder}{slash}{file_prefix}{signal}_{hash:032x}.{ending}{compressed}"
         ))
