@@ -123,6 +123,26 @@ impl Promises {
     }
 }
 
+/// Sampling rules as they were last seen.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sampling {
+    /// By rule.
+    pub rates: BTreeMap<String, f64>,
+    /// As long as traces may be there from before.
+    pub lowered: Vec<Lowered>,
+}
+
+/// A rule whose rate was lowered by more than half.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lowered {
+    pub rule: String,
+    /// When it was seen, unix seconds.
+    pub at: u64,
+    pub before: f64,
+    pub rate: f64,
+}
+
 /// The books of one processor.
 #[derive(Clone)]
 pub struct Books {
@@ -200,6 +220,14 @@ impl Books {
 
     pub async fn save_promises(&self, place: &str, promises: &Promises) -> Result<(), StateError> {
         self.write(self.key("promises", place, ""), promises).await
+    }
+
+    pub async fn sampling(&self, place: &str) -> Result<Sampling, StateError> {
+        self.read(self.key("sampling", place, "")).await
+    }
+
+    pub async fn save_sampling(&self, place: &str, sampling: &Sampling) -> Result<(), StateError> {
+        self.write(self.key("sampling", place, ""), sampling).await
     }
 
     pub async fn runs(&self) -> Result<Runs, StateError> {

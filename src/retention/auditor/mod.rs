@@ -11,6 +11,7 @@ mod listing;
 mod policy;
 pub mod report;
 mod rescue;
+mod sampling;
 pub mod telemetry;
 #[cfg(feature = "simulator")]
 #[cfg(test)]
@@ -297,6 +298,13 @@ impl Auditor {
         let mut buckets = self.books.buckets(&shard.name).await?;
         // Its answer tells the service's time too.
         self.look_at_destination(shard, run).await?;
+        match self.watch_sampling(shard).await {
+            Ok(notes) => run.report.notes.extend(notes),
+            Err(failure) => {
+                let note = format!("whether sampling rules were changed cannot be told: {failure}");
+                run.report.notes.push(note);
+            }
+        }
         let skew = shard.clients.ahead();
         if skew.abs() > MOST_SKEW_S {
             let known: u64 = buckets.values().map(|bucket| bucket.states().total()).sum();

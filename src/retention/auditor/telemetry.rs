@@ -12,6 +12,14 @@ const OLDEST: &str = "aws_xray_retention_oldest_unarchived_age_seconds";
 const LEFT: &str = "aws_xray_retention_min_time_to_expiry_seconds";
 const COVERAGE: &str = "aws_xray_retention_coverage_ratio";
 const COST: &str = "aws_xray_retention_cost_estimated_usd";
+/// Of a sampling rule: share, reservoir, and what clients have reported.
+const RULE: [&str; 5] = [
+    "aws_xray_sampling_fixed_rate",
+    "aws_xray_sampling_reservoir",
+    "aws_xray_sampling_requests",
+    "aws_xray_sampling_sampled",
+    "aws_xray_sampling_borrowed",
+];
 /// Calls of X-Ray and CloudWatch; archives count theirs beside.
 pub const CALLS: &str = "aws_xray_retention_api_calls_total";
 
@@ -87,6 +95,37 @@ impl Telemetry {
         self.instruments
             .gauge(name, help, &place.and("archive", archive))
             .set(seconds);
+    }
+
+    /// A sampling rule as it is.
+    pub fn rule(&self, place: Where<'_>, rule: &str, rate: f64, reservoir: f64) {
+        let labels = place.and("rule", rule);
+        for (name, help, value) in [
+            (RULE[0], "Share of requests that a sampling rule records.", rate),
+            (
+                RULE[1],
+                "Requests a second that a sampling rule records before its share.",
+                reservoir,
+            ),
+        ] {
+            self.instruments.gauge(name, help, &labels).set(value);
+        }
+    }
+
+    /// What clients have last reported for a rule: requests, sampled, borrowed.
+    pub fn sampled(&self, place: Where<'_>, rule: &str, counts: [f64; 3]) {
+        let labels = place.and("rule", rule);
+        for (name, value) in RULE[2..].iter().zip(counts) {
+            let help = "What clients have last reported for a sampling rule.";
+            self.instruments.gauge(name, help, &labels).set(value);
+        }
+    }
+
+    /// The rule is gone.
+    pub fn no_rule(&self, place: Where<'_>, rule: &str) {
+        for name in RULE {
+            self.instruments.withdraw(name, &place.and("rule", rule));
+        }
     }
 
     /// Everything that a run has found in one place.

@@ -192,6 +192,64 @@ async fn a_trace_that_starts_in_the_future_waits_for_its_time() {
 }
 
 #[tokio::test]
+async fn a_sampling_rate_that_was_lowered_is_told_and_a_rule_that_cannot_be_read_harms_nothing() {
+    let bench = Bench::new(scenario(0.01, 1_440), EVERY_DAY).await;
+    let set = |rate: f64| {
+        let rule = format!(r#"{{"name": "checkout", "priority": 1, "fixed_rate": {rate}, "reservoir": 3}}"#);
+        bench
+            .simulator
+            .command_xray(&format!(r#"{{"rules": [{rule}]}}"#))
+            .unwrap();
+    };
+    let told = |report: &Report| {
+        let notes = &report.shards[0].notes;
+        notes
+            .iter()
+            .filter(|note| note.contains("fewer traces since then are no loss"))
+            .count()
+    };
+    let rate = || bench.metric("aws_xray_sampling_fixed_rate", &[("rule", "checkout")]);
+    set(0.5);
+    bench.step_days(2.5);
+    assert_eq!((told(&bench.run().await), rate()), (0, Some(0.5)));
+    set(0.25);
+    bench.step_days(1.0);
+    assert_eq!(told(&bench.run().await), 0, "half is not more than half");
+    set(0.05);
+    bench.step_days(1.0);
+    let report = bench.run().await;
+    assert_eq!((told(&report), rate()), (1, Some(0.05)), "{:?}", report.shards[0].notes);
+    assert!(
+        report.to_text().contains("\"checkout\" went from 0.25 to 0.05"),
+        "{}",
+        report.to_text()
+    );
+    assert_eq!(
+        bench.metric("aws_xray_sampling_reservoir", &[("rule", "checkout")]),
+        Some(3.0)
+    );
+    // It is told while traces from before may be there.
+    bench.step_days(20.0);
+    assert_eq!(told(&bench.run().await), 1);
+    bench.step_days(11.0);
+    assert_eq!(told(&bench.run().await), 0);
+    bench.simulator.command_xray(r#"{"rules": []}"#).unwrap();
+    bench.run().await;
+    assert_eq!(rate(), None);
+    let denied = Fault::of("GetSamplingRules", 0, 100_000, FaultKind::Denied);
+    bench.simulator.set_faults(vec![denied]);
+    bench.step_days(1.0);
+    let report = bench.run().await;
+    assert!(report.shards[0].is_complete(), "{:?}", report.shards[0]);
+    assert!(
+        report.shards[0]
+            .notes
+            .iter()
+            .any(|note| note.contains("sampling rules"))
+    );
+}
+
+#[tokio::test]
 async fn what_was_kept_long_enough_is_too_short_when_more_is_required() {
     let mut bench = Bench::new(scenario(0.02, 1_440), EVERY_DAY).await;
     let keep = |days: u64| Some(Duration::from_secs(days * DAY_S));
