@@ -23,6 +23,8 @@ mod queue;
 #[cfg(feature = "aws")]
 mod retention;
 #[cfg(feature = "aws")]
+mod retention_archive;
+#[cfg(feature = "aws")]
 mod retention_restore;
 mod rules;
 pub mod run;

@@ -1,5 +1,6 @@
 //! `radiosonde retention check --once`: one check of what X-Ray will forget, for people, cron jobs and monitoring. It reads
-//! only: no write to X-Ray, an archive, the ledger or the agent's state. The agent may run meanwhile.
+//! only: no write to X-Ray, an archive, the ledger or the agent's state. The agent may run meanwhile. With `--archive` it
+//! does what the agent would do (`retention_archive.rs`).
 //!
 //! Exit codes are those of monitoring plug-ins: 0 ok, 1 warning, 2 critical, 3 unknown, also for wrong usage.
 
@@ -30,6 +31,7 @@ use crate::retention::settings::Settings;
 /// Exit code where nothing can be said.
 pub const EXIT_UNKNOWN: u8 = 3;
 const TYPE: &str = "span_retention";
+const NO_STATE_DIR: &str = "the ledger is in the agent's state directory: name it with `--state-dir`";
 
 /// `retention check`.
 #[derive(Args, Clone, Debug)]
@@ -44,7 +46,7 @@ pub struct CheckArgs {
     /// Where the agent keeps its ledger.
     #[arg(long, env = "RADIOSONDE_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
-    /// Archive what has to be archived. Not built yet: the running agent does it (`on_at_risk: [archive]`).
+    /// Archive what is due or at risk, oldest first, inside the budget: one run of the agent's check, while it is stopped.
     #[arg(long)]
     pub archive: bool,
 }
@@ -61,11 +63,6 @@ pub fn check(args: &CheckArgs, inputs: &Inputs, environment: &dyn Environment) -
 }
 
 fn checked_once(args: &CheckArgs, inputs: &Inputs, environment: &dyn Environment) -> Result<u8, String> {
-    if args.archive {
-        return Err(
-            "`--archive` is not built yet: the running agent archives, with `on_at_risk: [archive]`".to_owned(),
-        );
-    }
     let document = Document::load(inputs, environment).map_err(|problems| problems.to_string())?;
     let valid = checked::check(&document, REGISTRY).map_err(|problems| problems.to_string())?;
     let state_dir = args.state_dir.clone().or(valid.service.state_directory);
@@ -76,6 +73,16 @@ fn checked_once(args: &CheckArgs, inputs: &Inputs, environment: &dyn Environment
     let runtime = runtime.map_err(|error| format!("cannot start the runtime: {error}"))?;
     let mut reports = BTreeMap::new();
     for (id, settings) in processors {
+        if args.archive {
+            let Some(state_dir) = &state_dir else {
+                return Err(NO_STATE_DIR.to_owned());
+            };
+            let document = Document::load(inputs, environment).map_err(|problems| problems.to_string())?;
+            let valid = checked::check(&document, REGISTRY).map_err(|problems| problems.to_string())?;
+            let report = runtime.block_on(super::retention_archive::run(&id, &settings, valid, state_dir));
+            reports.insert(id, (report?, settings));
+            continue;
+        }
         let scratch = std::env::temp_dir().join(format!("radiosonde-retention-{:016x}", RealFs.unique()));
         let report = runtime.block_on(look(&id, &settings, state_dir.as_deref(), &scratch));
         let _ = std::fs::remove_dir_all(&scratch);
@@ -131,7 +138,7 @@ fn settings_of(document: &Document) -> Result<Vec<(String, Arc<Settings>)>, Stri
 async fn look(id: &str, settings: &Arc<Settings>, state_dir: Option<&Path>, scratch: &Path) -> Result<Report, String> {
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let Some(state_dir) = state_dir else {
-        return Err("the ledger is in the agent's state directory: name it with `--state-dir`".to_owned());
+        return Err(NO_STATE_DIR.to_owned());
     };
     fs.create_dir(scratch)
         .map_err(|error| format!("{}: {error}", scratch.display()))?;

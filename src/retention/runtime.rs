@@ -27,14 +27,16 @@ use super::state::State;
 use crate::aws::Access;
 use crate::aws::shards::Health;
 use crate::component::{
-    BoxFuture, BuildContext, Clock, ComponentId, Counter, Deadline, DeliveryObserver, LimitedLog, PipelineHeads,
-    Running, StartError,
+    BoxFuture, BuildContext, Clock, ComponentId, Counter, Deadline, DeliveryObserver, LimitedLog, Outlet,
+    PipelineHeads, Running, StartError,
 };
 use crate::pdata::Batch;
 use crate::queue::fs::{Aside, Fs, RealFs};
 
 /// Between two writes of the ledger.
 const FLUSH: Duration = Duration::from_secs(1);
+/// Between two looks at the sampling rules.
+const SAMPLING: Duration = Duration::from_secs(300);
 const LISTS: &str = "lists";
 
 /// Those of the process, by id and configuration.
@@ -310,6 +312,29 @@ impl Runtime {
         }
     }
 
+    /// One run now, outside of the schedule, that archives by `outlet`; the ledger is on the disk when it returns.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub async fn run_now(&self, outlet: Outlet) -> std::io::Result<Report> {
+        let mut auditor = self.auditor().await;
+        auditor.outlet = Some(outlet);
+        let report = auditor.run(&self.shards().await).await;
+        for ledger in &self.ledgers {
+            ledger.flush()?;
+        }
+        Ok(report)
+    }
+
+    async fn shards(&self) -> Vec<Shard> {
+        let access = Access::load(self.settings.access.clone(), Arc::clone(&self.context.clock)).await;
+        let mut shards = Vec::new();
+        for place in access.places() {
+            shards.push(Shard::open(&access, &place, &self.settings, &self.context).await);
+        }
+        shards
+    }
+
     /// Runs on schedule. A run that takes longer than the schedule's interval lets the next ones pass.
     async fn audit(&self) {
         let auditor = self.auditor().await;
@@ -321,11 +346,7 @@ impl Runtime {
         let mut unknown_since = None;
         loop {
             let began = clock.now();
-            let access = Access::load(self.settings.access.clone(), Arc::clone(clock)).await;
-            let mut shards = Vec::new();
-            for place in access.places() {
-                shards.push(Shard::open(&access, &place, &self.settings, &self.context).await);
-            }
+            let shards = self.shards().await;
             if std::mem::take(&mut first) {
                 auditor.foresee(&shards).await;
             }
@@ -339,8 +360,23 @@ impl Runtime {
             for _ in 0..passed.min(1_000) {
                 auditor.telemetry.skipped();
             }
-            clock.sleep(wait).await;
+            self.watch_sampling(&auditor, &shards, wait).await;
         }
+    }
+
+    /// Waits for the next run, and looks at the sampling rules meanwhile.
+    async fn watch_sampling(&self, auditor: &Auditor, shards: &[Shard], mut wait: Duration) {
+        let clock = &self.context.clock;
+        while wait > SAMPLING {
+            let began = clock.now();
+            clock.sleep(SAMPLING).await;
+            for shard in shards {
+                // The next run tells what is wrong.
+                let _ = auditor.watch_sampling(shard).await;
+            }
+            wait = wait.saturating_sub(Duration::from_nanos(clock.now().0.saturating_sub(began.0)));
+        }
+        clock.sleep(wait).await;
     }
 
     /// What nobody can tell is no alarm at once; when it lasts it is.

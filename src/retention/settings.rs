@@ -384,6 +384,17 @@ impl Settings {
         })
     }
 
+    /// Exporters of whose deliveries the ledgers are told, each with the path of the key that names it.
+    pub fn observed(&self) -> Vec<(String, ComponentId)> {
+        let mut observed = Vec::new();
+        for ledger in &self.ledgers {
+            for (number, exporter) in ledger.exporters.iter().enumerate() {
+                observed.push((format!("{}::exporters::{number}", ledger.key), exporter.clone()));
+            }
+        }
+        observed
+    }
+
     /// When a day's traces are listed again: as the first of them are due.
     pub fn second_listing_at(&self) -> Duration {
         self.policy.xray_retention.saturating_sub(self.policy.warn_before)

@@ -192,3 +192,130 @@ fn what_was_acknowledged_survives_a_kill_and_what_was_not_is_never_called_archiv
     assert_eq!(check(Path::new("/nowhere.yaml"), &state, &[]).status.code(), Some(3));
     runtime.block_on(served.stop());
 }
+
+/// Traces of one span that ended so many days ago, in the simulated X-Ray.
+fn put(simulator: &Simulator, ages: &[f64]) {
+    let now = SystemClock.now().0 as f64 / 1e9;
+    for (number, age) in (1_u64..).zip(ages) {
+        let start = now - age * 86_400.0;
+        let document = serde_json::json!({
+            "trace_id": format!("1-{:08x}-{number:024x}", start as u32), "id": format!("{number:016x}"),
+            "name": "checkout", "start_time": start, "end_time": start + 0.5,
+        });
+        simulator.put_segment(document, start + 0.5).unwrap();
+    }
+}
+
+fn archiving(aws: &str, folder: &Path, retrieved_per_day: u32) -> String {
+    let archive = folder.join("archive");
+    format!(
+        r#"
+receivers: {{nop: }}
+processors:
+  span_retention:
+    regions: [eu-central-1]
+    endpoint: {aws}
+    credentials: {{access_key_id: AKIASIM0111122223333, secret_access_key: simulated}}
+    rate: {{initial: 500, max: 1000}}
+    schedule: {{every: 24h, jitter: 24h}}
+    archives: [{{ledger: {{exporters: [awss3]}}}}]
+    archive_pipeline: traces/archive
+    # Fewer days to list.
+    xray_retention: 6d
+    warn_before: 3d
+    critical_before: 1d
+    budget: {{retrieved_per_day: {retrieved_per_day}}}
+exporters:
+  awss3: {{url: "file://{}", marshaler: otlp_proto, compression: zstd}}
+service:
+  admin: {{endpoint: "127.0.0.1:0"}}
+  telemetry: {{metrics: {{level: none}}}}
+  pipelines:
+    traces: {{receivers: [nop], processors: [span_retention], exporters: [awss3]}}
+    traces/archive: {{receivers: [nop], exporters: [awss3]}}
+"#,
+        archive.display()
+    )
+}
+
+#[test]
+fn a_check_that_archives_takes_the_oldest_first_inside_the_budget_and_only_while_the_agent_is_stopped() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let mut scenario = Scenario::quiet();
+    scenario.xray.indexing_delay_s = 0.0;
+    let simulator = Simulator::new(scenario, VirtualClock::running(SystemClock.now(), 1.0));
+    let served = runtime
+        .block_on(simulator.serve(SocketAddr::from(([127, 0, 0, 1], 0))))
+        .unwrap();
+    put(&simulator, &[5.3, 5.6, 4.0, 1.5]);
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let (state, config) = (folder.path().join("state"), folder.path().join("config.yaml"));
+    let text = archiving(&served.url(), folder.path(), 2);
+    let archived = |config: &Path, code: i32| {
+        let output = check(config, &state, &["--archive", "--format", "json"]);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        let json: serde_json::Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said} {complaint}"));
+        assert_eq!(output.status.code(), Some(code), "{json:#}");
+        let report = &json["processors"]["span_retention"];
+        let counts = ["archived", "at_risk", "due", "pending"].map(|state| report["states"][state].as_u64().unwrap());
+        (report["places"][0]["archived"].as_u64().unwrap(), counts)
+    };
+
+    let variables = [("RADIOSONDE_STATE_DIR", state.to_str().unwrap())];
+    let agent = Agent::spawn_in(&folder, &text, &variables).until_ready();
+    let output = check(&config, &state, &["--archive"]);
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{complaint}");
+    assert!(complaint.contains("in use by process"), "{complaint}");
+    drop(agent);
+
+    // Two of three fit the budget: those that are at risk. The same day has no more.
+    assert_eq!(archived(&config, 1), (2, [2, 0, 1, 1]));
+    assert_eq!(archived(&config, 1), (0, [2, 0, 1, 1]));
+    assert_eq!(simulator.bill().of("BatchGetTraces").units, 2);
+    std::fs::write(&config, archiving(&served.url(), folder.path(), 0)).unwrap();
+    assert_eq!(archived(&config, 0), (1, [3, 0, 0, 1]));
+    assert_eq!(simulator.bill().of("BatchGetTraces").units, 3);
+    // Who only reads finds the same.
+    let output = check(&config, &state, &["--format", "json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        json["processors"]["span_retention"]["states"]["archived"], 3,
+        "{json:#}"
+    );
+    assert_eq!(output.status.code(), Some(0));
+    // And the archive plays them back.
+    let place = format!("file://{}", folder.path().join("archive").display());
+    let text = format!(
+        "receivers: {{nop: }}\nexporters: {{file: {{path: \"{}\"}}}}\n\
+         service: {{pipelines: {{traces: {{receivers: [nop], exporters: [file]}}}}}}",
+        folder.path().join("out.json").display()
+    );
+    let restoring = folder.path().join("restore.yaml");
+    std::fs::write(&restoring, text).unwrap();
+    let mut command = Command::new(binary());
+    command.args([
+        "retention",
+        "restore",
+        "--since",
+        "240h",
+        "--to",
+        "traces",
+        "--from",
+        &place,
+        "--config",
+    ]);
+    let output = command.arg(&restoring).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        said.contains("restored 3 traces"),
+        "{said} {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    runtime.block_on(served.stop());
+}

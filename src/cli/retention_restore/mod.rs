@@ -37,14 +37,14 @@ const RESTORED: &str = "aws.xray.retention.restored";
 /// `AnyValue { bool_value: true }`.
 const TRUE: [u8; 2] = [0x10, 1];
 /// What the queues get at the end.
-const DRAIN: Duration = Duration::from_secs(60);
+pub(super) const DRAIN: Duration = Duration::from_secs(60);
 /// Offers of a batch that is refused for now, and the pause between them.
 const OFFERS: u32 = 60;
 const PAUSE: Duration = Duration::from_secs(1);
 /// Spans remembered so that none is played twice; then all are forgotten.
 const REMEMBERED: usize = 50_000_000;
 /// The receiver that stands for this command.
-const SOURCE: &str = "restore";
+pub(super) const SOURCE: &str = "restore";
 
 /// `retention restore`.
 #[derive(Args, Clone, Debug)]
@@ -177,7 +177,7 @@ fn prepare(
     Ok((archives, checked))
 }
 
-fn checked_of(document: &Document) -> Result<Checked, String> {
+pub(super) fn checked_of(document: &Document) -> Result<Checked, String> {
     checked::check(document, REGISTRY).map_err(|problems| problems.to_string())
 }
 
@@ -231,7 +231,7 @@ fn archives_of(document: &Document) -> Result<Vec<ArchivePlan>, String> {
 }
 
 /// Of a configuration only the pipeline and what stands behind it; it is fed by [`SOURCE`].
-fn only(mut checked: Checked, pipeline: &str) -> Result<Checked, String> {
+pub(super) fn only(mut checked: Checked, pipeline: &str) -> Result<Checked, String> {
     let found = checked.pipelines.iter().find(|one| one.name == pipeline);
     let found = found.ok_or_else(|| format!("there is no pipeline {pipeline:?}"))?;
     if found.signal != Signal::Traces {
@@ -276,7 +276,14 @@ fn only(mut checked: Checked, pipeline: &str) -> Result<Checked, String> {
 
 /// Gives its outlet to whoever waits for it.
 #[derive(Clone, Default)]
-struct Source(Arc<Mutex<Option<Outlet>>>);
+pub(super) struct Source(Arc<Mutex<Option<Outlet>>>);
+
+impl Source {
+    /// When the graph runs; `None`: nobody takes traces.
+    pub(super) fn outlet(&self) -> Option<Outlet> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
 
 impl ReceiverPlan for Source {
     fn start(&self, _context: BuildContext, next: Outlets) -> BoxFuture<'_, Result<Arc<dyn Running>, StartError>> {
@@ -286,7 +293,7 @@ impl ReceiverPlan for Source {
 }
 
 /// As if it were configured.
-fn component(source: &Source) -> Arc<CheckedComponent> {
+pub(super) fn component(source: &Source) -> Arc<CheckedComponent> {
     Arc::new(CheckedComponent {
         kind: ComponentKind::Receiver,
         id: ComponentId::new(SOURCE),
@@ -307,8 +314,7 @@ async fn play(wanted: Wanted, plans: Vec<ArchivePlan>, mut checked: Checked) -> 
     let host = Host::default();
     let registry = host.registry.clone();
     let graph = Graph::start(host, &checked).await.map_err(|error| error.to_string())?;
-    let outlet = source.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let played = match outlet {
+    let played = match source.outlet() {
         Some(outlet) => feed(wanted, &archives, outlet).await,
         None => Err("the pipeline takes no traces".to_owned()),
     };

@@ -6,7 +6,7 @@
 mod limits;
 mod service;
 mod signals;
-mod state_dir;
+pub(super) mod state_dir;
 
 pub(super) use self::service::{Service, StartFailure};
 pub(super) use self::signals::{Signal, Signals};

@@ -116,17 +116,18 @@ impl Auditor {
         let count = |outcome: &str, traces: usize| {
             self.telemetry.action(shard.at(), "archive", outcome).add(traces as u64);
         };
-        for few in wanted.chunks(fetch::BATCH) {
+        let mut rest = wanted;
+        while !rest.is_empty() && !self.quit.is_cancelled() {
             let now = UnixNanos::from_seconds(shard.clients.now());
-            if self.quit.is_cancelled() {
-                break;
-            }
-            if !self.may_retrieve(run, few.len(), now) {
-                count("budget", wanted.len() - handed.len());
+            let room = self.may_still_retrieve(run, now);
+            let (few, later) = rest.split_at(rest.len().min(fetch::BATCH).min(room));
+            if few.is_empty() {
+                count("budget", rest.len());
                 let note = "the budget of retrieved traces is spent: not all that should be archived was";
                 run.report.notes.push(note.to_owned());
                 break;
             }
+            rest = later;
             let ids: Vec<String> = few.iter().map(|(_, id, ..)| write_trace_id(&id.0)).collect();
             let answer = match fetch::batch(&shard.clients, &ids).await {
                 Ok(answer) => answer,

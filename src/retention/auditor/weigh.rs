@@ -331,10 +331,17 @@ impl Auditor {
     }
 
     /// Whether the budget has room for so many more.
-    pub(super) fn may_retrieve(&self, run: &mut Run, traces: usize, now: UnixNanos) -> bool {
+    fn may_retrieve(&self, run: &mut Run, traces: usize, now: UnixNanos) -> bool {
+        traces <= self.may_still_retrieve(run, now)
+    }
+
+    /// For how many it has room.
+    pub(super) fn may_still_retrieve(&self, run: &mut Run, now: UnixNanos) -> usize {
         run.spend = run.spend.on(Day::of(now));
-        let limit = self.settings.budget.retrieved;
-        limit == 0 || run.spend.retrieved + traces as u64 <= limit
+        match self.settings.budget.retrieved {
+            0 => usize::MAX,
+            limit => usize::try_from(limit.saturating_sub(run.spend.retrieved)).unwrap_or(usize::MAX),
+        }
     }
 
     /// Counts a trace, tells of it, and keeps it where it is to be looked at again.

@@ -66,6 +66,8 @@ pub fn permissions(section: &Section) -> Option<(AccessSettings, Vec<Permission>
         "xray:BatchGetTraces",
         "xray:GetTraceSegmentDestination",
         "xray:GetIndexingRules",
+        "xray:GetSamplingRules",
+        "xray:GetSamplingStatisticSummaries",
     ];
     let mut permissions: Vec<Permission> = actions.map(|action| Permission::on_all("XRay", action)).to_vec();
     permissions.push(GET_METRIC_DATA);
@@ -88,13 +90,7 @@ struct RetentionPlan {
 
 impl ProcessorPlan for RetentionPlan {
     fn observes(&self) -> Vec<(String, ComponentId)> {
-        let mut observed = Vec::new();
-        for ledger in &self.settings.ledgers {
-            for (number, exporter) in ledger.exporters.iter().enumerate() {
-                observed.push((format!("{}::exporters::{number}", ledger.key), exporter.clone()));
-            }
-        }
-        observed
+        self.settings.observed()
     }
 
     fn observer(&self, context: BuildContext, exporter: &ComponentId) -> Result<Arc<dyn DeliveryObserver>, StartError> {
