@@ -10,7 +10,9 @@ pub mod door;
 #[cfg(feature = "aws")]
 pub mod firehose;
 pub mod grpc_frame;
+pub mod htpasswd;
 pub mod json;
+pub mod jwt;
 pub mod ottl;
 pub mod splicer;
 pub mod views;
@@ -36,6 +38,8 @@ pub const ALL: &[(&str, Target)] = &[
     ("codec", codec::run),
     ("dev_query", dev_query::run),
     ("grpc_frame", grpc_frame::run),
+    ("jwt", jwt::run),
+    ("htpasswd", htpasswd::run),
     ("wal_record", wal_record::run),
     ("wal_directory", wal_directory::run),
     #[cfg(feature = "aws")]

@@ -2,7 +2,7 @@
 //! One extension is one of the two, as in the Collector.
 
 mod client;
-mod htpasswd;
+pub mod htpasswd;
 mod server;
 #[cfg(test)]
 mod tests;

@@ -2,8 +2,8 @@
 //! those that the issuer publishes, read again when they change, or those of a file. Only signatures with public keys
 //! count: never `none`, never a shared secret.
 
-mod jws;
-mod keys;
+pub mod jws;
+pub mod keys;
 mod provider;
 #[cfg(test)]
 mod tests;
