@@ -28,6 +28,7 @@ processors:
     regions: [eu-central-1]
     endpoint: {aws}
     {keys}
+    rate: {{initial: 500, max: 1000}}
     archives: [{{ledger: {{exporters: [otlp]}}}}]
     schedule: {{every: 24h, jitter: 24h}}
 exporters:
