@@ -1,7 +1,7 @@
 //! One account and region's calls of one API: through the bucket, classified, counted.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aws_sdk_cloudwatch::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::Failure;
 use super::rate::{Bucket, Limits};
-use crate::component::{Clock, Counter, Histogram, Instruments};
+use crate::component::{Clock, Counter, Gauge, Histogram, Instruments, SystemClock};
 
 const SECONDS: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
@@ -21,6 +21,11 @@ pub struct Calls {
     clock: Arc<dyn Clock>,
     outcomes: [(&'static str, Counter); 4],
     duration: Histogram,
+    /// Made with the first answer.
+    answered: OnceLock<Gauge>,
+    instruments: Instruments,
+    /// API, account, region.
+    place: (&'static str, String, String),
 }
 
 impl Calls {
@@ -74,6 +79,9 @@ impl Calls {
             clock,
             outcomes: ["ok", "throttled", "error", "denied"].map(counter),
             duration,
+            answered: OnceLock::new(),
+            instruments: instruments.clone(),
+            place: (api, account.to_owned(), region.to_owned()),
         }
     }
 
@@ -103,6 +111,25 @@ impl Calls {
         if let Some((_, counter)) = self.outcomes.iter().find(|(name, _)| *name == outcome) {
             counter.add(1);
         }
+        if outcome == "ok" {
+            self.note_answer();
+        }
         result
+    }
+
+    /// By the machine's clock: it says how old what is known is. There is no such figure before the first answer.
+    fn note_answer(&self) {
+        let gauge = self.answered.get_or_init(|| {
+            let (api, account, region) = &self.place;
+            let labels = [
+                ("api", *api),
+                ("account", account.as_str()),
+                ("region", region.as_str()),
+            ];
+            let name = "aws_api_last_success_timestamp_seconds";
+            self.instruments
+                .gauge(name, "When AWS last answered a call, unix time.", &labels)
+        });
+        gauge.set(SystemClock.now().0 as f64 / 1e9);
     }
 }

@@ -164,6 +164,7 @@ async fn look(id: &str, settings: &Arc<Settings>, state_dir: Option<&Path>, scra
         awaited: Arc::default(),
         outlet: None,
         lists: scratch.to_owned(),
+        watchlist: Arc::default(),
         scratch: Some(scratch.to_owned()),
         aside: Aside(fs),
         quit: CancellationToken::new(),

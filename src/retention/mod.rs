@@ -2,7 +2,7 @@
 //!
 //! [`archive`] is what every place that keeps copies answers to; [`archives`] are the places themselves. [`state`] says
 //! what a trace's copies make of it, [`ledger`] remembers what far ends acknowledged, [`noter`] hears of it, [`auditor`]
-//! compares that with X-Ray, [`runtime`] is all of it at work for one processor. Knows no pipeline: what is written goes
+//! compares that with X-Ray, [`watchlist`] holds what it found for the page, [`runtime`] is all of it at work for one processor. Knows no pipeline: what is written goes
 //! through exporters, what is played back through the command line.
 
 pub mod archive;
@@ -13,3 +13,4 @@ pub mod noter;
 pub mod runtime;
 pub mod settings;
 pub mod state;
+pub mod watchlist;

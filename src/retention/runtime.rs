@@ -306,6 +306,7 @@ impl Runtime {
             lists: self.lists.clone(),
             scratch: None,
             aside: Aside(Arc::new(RealFs)),
+            watchlist: self.context.commons.get(),
             quit: self.quit.clone(),
             #[cfg(test)]
             said: Mutex::default(),

@@ -39,6 +39,7 @@ use crate::retention::ledger::{Ledger, Listed, folder_name};
 use crate::retention::noter::Awaited;
 use crate::retention::settings::{Actions, Settings};
 use crate::retention::state::State;
+use crate::retention::watchlist::Watchlist;
 
 /// A clock that is further off than this proves nothing about times.
 const MOST_SKEW_S: i64 = 300;
@@ -146,6 +147,8 @@ pub struct Auditor {
     /// `Some`: nothing is written but here, and everything is listed now.
     pub scratch: Option<PathBuf>,
     pub aside: Aside,
+    /// What the page shows.
+    pub watchlist: Arc<Watchlist>,
     pub quit: CancellationToken,
     /// What was last said of each trace.
     #[cfg(test)]

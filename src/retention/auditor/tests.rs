@@ -293,6 +293,7 @@ fn start(
         lists,
         scratch: None,
         aside: Aside(fs),
+        watchlist: context.commons.get(),
         quit: CancellationToken::new(),
         said: Mutex::default(),
     };

@@ -13,6 +13,7 @@ use crate::component::UnixNanos;
 use crate::retention::archive::{Day, TraceId};
 use crate::retention::ledger::{About, Listed, Lookup, Mark, Reader, Row, Writer};
 use crate::retention::state::{Answer, Answers, Counts, Facts, Judged, Source, State, Verdict, judge};
+use crate::retention::watchlist::Endangered;
 
 /// Of so many traces that a ledger proves one is asked for all the same.
 #[cfg(not(test))]
@@ -368,6 +369,7 @@ impl Auditor {
         };
         #[cfg(test)]
         self.said.lock().unwrap().insert(listed.id, verdict.state);
+        self.watch(shard, &listed, verdict);
         if verdict.state == State::Archived {
             found.settled += 1;
             return;
@@ -391,18 +393,41 @@ impl Auditor {
         kept.push(listed);
     }
 
+    /// The page shows what needs something done.
+    fn watch(&self, shard: &Shard, listed: &Listed, verdict: &Verdict) {
+        if self.only_reads() {
+            return;
+        }
+        if !needs_something(verdict.state) {
+            self.watchlist.forget(&listed.id);
+            return;
+        }
+        self.watchlist.note(Endangered {
+            id: listed.id,
+            state: verdict.state,
+            left: verdict.time_left,
+            start: u64::from(listed.start),
+            place: shard.name.clone(),
+            why: verdict.why.clone(),
+        });
+    }
+
     fn say(&self, shard: &Shard, run: &mut Run, listed: &Listed, verdict: &Verdict) {
         run.report.example(verdict.state, listed.id);
         if let Some(why) = &verdict.why {
             run.report.trouble(why);
         }
-        let needs_something = matches!(
-            verdict.state,
-            State::Lost | State::AtRisk | State::Due | State::EmptyCopy | State::PartialCopy
-        );
         let is_news = verdict.state != State::Lost || !listed.has(Listed::COUNTED);
-        if needs_something && is_news && self.actions(verdict.state, verdict.urgent).log {
+        if needs_something(verdict.state) && is_news && self.actions(verdict.state, verdict.urgent).log {
             self.tell_of(shard, run, listed, verdict.state, verdict.time_left);
         }
     }
+}
+
+/// Somebody has to do something, or could have.
+fn needs_something(state: State) -> bool {
+    matches!(
+        state,
+        State::Lost | State::AtRisk | State::Due | State::EmptyCopy | State::PartialCopy
+    )
 }

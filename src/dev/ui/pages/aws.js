@@ -38,7 +38,7 @@ export function page() {
       }}<span class="grow"></span>${() => bill(source.data.value?.bill)}
     </header>
     <div class="scroll">
-      ${view(source, (answer) => (answer.configured === false ? none(answer) : html`<div class="grid">${sources(answer.sources)}${() => shown(answer, part())}</div>`))}
+      ${view(source, (answer) => (answer.configured === false ? none(answer) : html`<div class="grid">${sources(answer.sources)}${forgetting(answer.xray?.retention)}${() => shown(answer, part())}</div>`))}
     </div>
   </div>`;
 }
@@ -74,8 +74,25 @@ function bill(bill) {
 /** @param {any[]} all */
 function sources(all) {
   return html`<div class="tiles">
-    ${(all ?? []).map((one) => html`<div class=${`tile is-${one.state}`}><span class="dim">${[one.receiver, one.region, one.account].filter(Boolean).join(' · ')}</span><b>${one.state === 'ok' ? html`<span class="good">● reading</span>` : one.state === 'blind' ? html`<span class="bad">✖ blind</span>` : html`<span class="warn">▲ ${one.state}</span>`}</b>${one.last_success ? html`<span class="num dim">last answer ${ago(one.last_success)}</span>` : null}${one.error ? html`<span class="bad">${one.error}</span>` : null}</div>`)}
+    ${(all ?? []).map((one) => html`<div class=${`tile is-${one.state}`}><span class="dim">${[one.receiver, one.region, one.account].filter(Boolean).join(' · ')}</span><b>${one.state === 'ok' ? html`<span class="good">● reading</span>` : one.state === 'blind' ? html`<span class="bad">✖ blind</span>` : html`<span class="warn">▲ ${one.state}</span>`}</b>${one.last_success ? html`<span class="num dim">last answer ${ago(one.last_success)}</span>` : null}${one.blind_resources ? html`<span class="warn">▲ ${plural(one.blind_resources, 'resource')} without a sign of life</span>` : null}${one.error ? html`<span class="bad">${one.error}</span>` : null}</div>`)}
   </div>`;
+}
+
+/** What cannot wait stands above every part. @param {any} retention */
+function forgetting(retention) {
+  const first = retention?.at_risk?.find((/** @type {any} */ one) => one.left);
+  if (!first) return null;
+  return html`<p class="notice warn">
+    ▲ X-Ray forgets ${plural(retention.at_risk_total, 'trace')} without a complete copy, the next one in
+    <b class="num">${days(first.left)}</b>. <a href=${address('/aws', { part: 'X-Ray' })}>Which, and what to do</a>
+  </p>`;
+}
+
+/** Days and hours of a duration in nanoseconds. @param {any} value */
+function days(value) {
+  if (value === null || value === undefined) return '–';
+  const hours = Math.floor(Number(value) / 3.6e12);
+  return hours >= 48 ? `${Math.floor(hours / 24)} d ${hours % 24} h` : hours >= 1 ? `${hours} h` : duration(value);
 }
 
 /** @param {number | null | undefined} ratio @param {string} [text] */
@@ -132,7 +149,7 @@ function tables(answer) {
           cell: (one) =>
             one.throttles
               ? html`<span class="bad num">✖ ${count(one.throttles)}</span
-                  >${one.pattern ? html` <span class="dim">${one.pattern}</span>` : null}`
+                  >${one.pattern ? html` <span class="dim">${one.pattern}${one.cause ? `, ${one.cause.replace(/_/g, ' ')}` : ''}</span>` : null}`
               : html`<span class="faint">·</span>`,
         },
         {
@@ -153,7 +170,13 @@ function tables(answer) {
           head: 'Size',
           kind: 'r',
           cell: (one) =>
-            html`${bytes(one.size)}${one.growth ? html`<span class="faint"> ${one.growth > 0 ? '+' : ''}${typeof one.growth === 'number' ? bytes(one.growth) : one.growth}</span>` : null}`,
+            html`${one.size === null || one.size === undefined ? '–' : bytes(one.size)}${one.growth ? html`<span class="faint" title=${`since ${duration(one.growth_over)}`}> ${one.growth > 0 ? '+' : '−'}${bytes(Math.abs(one.growth))}</span>` : null}`,
+        },
+        {
+          head: 'Items',
+          kind: 'r',
+          cell: (one) =>
+            html`${one.items === null || one.items === undefined ? '–' : count(one.items)}${one.growth_7d_percent ? html`<span class="faint"> ${one.growth_7d_percent > 0 ? '+' : ''}${one.growth_7d_percent.toFixed(1)} % a week</span>` : null}`,
         },
         {
           head: 'Hot keys',
@@ -161,7 +184,7 @@ function tables(answer) {
           cell: (one) =>
             (one.hot_keys ?? [])
               .slice(0, 3)
-              .map((/** @type {any} */ key) => html`<code class="chip">${key.key ?? key}</code>`),
+              .map((/** @type {any} */ key) => html`<code class="chip" title=${`${key.rule}: ${count(key.requests)} requests`}>${key.key ?? key}</code>`),
         },
         {
           head: '',
@@ -255,10 +278,14 @@ function sagemaker(answer) {
             [
               { head: 'Pipeline', cell: (one) => one.name ?? one.pipeline },
               { head: 'Status', cell: (one) => chip(one.status ?? 'unknown', one.status === 'Failed' ? 'bad' : '') },
+              { head: 'Succeeded', kind: 'r', cell: (one) => percent(one.success_ratio) },
               {
-                head: 'Steps',
+                head: 'Steps that failed',
                 wide: true,
-                cell: (one) => (one.steps ?? []).map((/** @type {any} */ step) => step.name ?? step).join(', '),
+                cell: (one) =>
+                  (one.steps ?? [])
+                    .map((/** @type {any} */ step) => (step.reason ? `${step.name}: ${step.reason}` : (step.name ?? step)))
+                    .join('; '),
               },
             ],
             answer.pipelines,
@@ -278,40 +305,13 @@ function ratio(value) {
 function xray(xray) {
   if (!xray) return html`<p class="dim">No X-Ray receiver runs here.</p>`;
   const { retention } = xray;
-  const days = (/** @type {any} */ value) =>
-    value === null || value === undefined
-      ? '–'
-      : typeof value === 'string'
-        ? `${(Number(value) / 8.64e13).toFixed(1)} days`
-        : `${Number(value).toFixed(1)} days`;
   return [
     html`<div class="pad-flat">
       ${figures([
-        [
-          'Traces read',
-          count(typeof xray.traces === 'object' ? (xray.traces?.read ?? xray.traces?.total) : xray.traces),
-        ],
-        [
-          'Service graph',
-          xray.service_graph && (!Array.isArray(xray.service_graph) || xray.service_graph.length)
-            ? plural(
-                Array.isArray(xray.service_graph)
-                  ? xray.service_graph.length
-                  : Number(xray.service_graph.services ?? xray.service_graph),
-                'service',
-              )
-            : '–',
-        ],
-        [
-          'Sampling',
-          Array.isArray(xray.sampling)
-            ? xray.sampling.length
-              ? plural(xray.sampling.length, 'rule')
-              : '–'
-            : typeof xray.sampling === 'object' && xray.sampling
-              ? plural(xray.sampling.rules?.length ?? xray.sampling.rules ?? 0, 'rule')
-              : (xray.sampling ?? '–'),
-        ],
+        ['Traces read', xray.traces === null || xray.traces === undefined ? '–' : count(xray.traces)],
+        ['Behind by', xray.lag ? duration(xray.lag) : '–'],
+        ['Service graph', xray.service_graph?.length ? plural(xray.service_graph.length, 'service') : '–'],
+        ['Sampling', xray.sampling?.length ? plural(xray.sampling.length, 'rule') : '–'],
         ['Next to expire', days(retention?.min_time_to_expiry)],
       ])}
     </div>`,
@@ -323,22 +323,9 @@ function xray(xray) {
             </div>
             ${
               retention.at_risk?.length
-                ? table(
-                    [
-                      {
-                        head: 'Trace',
-                        cell: (one) =>
-                          html`<a class="row-link mono" href=${traceLink(one.trace_id ?? one)}
-                            >${(one.trace_id ?? one).slice(0, 16)}</a
-                          >`,
-                      },
-                      { head: 'State', cell: (one) => chip(one.state ?? 'at risk', 'warn') },
-                      { head: 'Left', kind: 'r', cell: (one) => days(one.left ?? one.time_to_expiry) },
-                      { head: 'Why', wide: true, cell: (one) => one.reason ?? '' },
-                    ],
-                    retention.at_risk,
-                    { label: 'Traces at risk' },
-                  )
+                ? html`<ul class="at-risk">
+                    ${retention.at_risk.map(endangered)}
+                  </ul>`
                 : html`<p class="good pad">No trace is about to be lost.</p>`
             }`,
         )
@@ -346,18 +333,69 @@ function xray(xray) {
   ];
 }
 
+/** A trace that X-Ray is about to forget, and what to do. @param {any} one */
+function endangered(one) {
+  const name = one.known
+    ? html`<a class="mono" href=${traceLink(one.trace_id)}>${one.xray_id}</a>`
+    : html`<span class="mono">${one.xray_id}</span>`;
+  return html`<li>
+    <details>
+      <summary>
+        ${chip(one.state.replace(/_/g, ' '), one.state === 'lost' ? 'bad' : 'warn')}${name}<span class="num"
+          >${one.left ? html`forgotten in <b>${days(one.left)}</b>` : 'forgotten'}</span
+        ><span class="dim">began ${ago(one.start)} · ${one.place}</span>${one.reason ? html`<span class="dim">${one.reason}</span>` : null}
+      </summary>
+      <ol class="fix">
+        ${one.steps.map((/** @type {string} */ step) => html`<li>${step}</li>`)}
+      </ol>
+      <p class="dim">
+        ${one.known ? 'Its spans are in the store: open it by its id above.' : 'Its spans are not in the store of this agent.'}
+      </p>
+    </details>
+  </li>`;
+}
+
 /** @param {any} answer */
 function calls(answer) {
-  return panel(
+  const parts = answer.bill?.parts ?? [];
+  const usd = (/** @type {any} */ value) => (value === null || value === undefined ? '–' : `$${Number(value).toFixed(4)}`);
+  const price = parts.length
+    ? panel(
+        'Estimated bill',
+        table(
+          [
+            { head: 'For', wide: true, cell: (one) => one.of },
+            { head: 'So far', kind: 'r', cell: (one) => usd(one.usd) },
+            { head: 'A month', kind: 'r', cell: (one) => usd(one.month_usd) },
+          ],
+          parts,
+          { label: 'Estimated bill' },
+        ),
+      )
+    : null;
+  const made = panel(
     'Calls to AWS',
     table(
       [
         { head: 'API', wide: true, cell: (one) => html`<code>${one.api}</code>` },
-        { head: 'Calls', kind: 'r', cell: (one) => count(one.calls ?? one.value) },
-        { head: 'Units', kind: 'r', cell: (one) => count(one.units) },
+        { head: 'Calls', kind: 'r', cell: (one) => count(one.calls) },
+        {
+          head: 'Not answered',
+          kind: 'r',
+          cell: (one) => {
+            const failed = one.calls - (one.outcomes?.ok ?? 0);
+            return failed > 0 ? html`<span class="bad num">✖ ${count(failed)}</span>` : html`<span class="faint">·</span>`;
+          },
+        },
+        {
+          head: 'Billed units',
+          kind: 'r',
+          cell: (one) => (one.units === null || one.units === undefined ? html`<span class="faint">–</span>` : count(one.units)),
+        },
       ],
       answer.calls ?? [],
       { label: 'Calls to AWS' },
     ),
   );
+  return [price, made];
 }
