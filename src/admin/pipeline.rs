@@ -7,6 +7,11 @@ use serde_json::{Value, json};
 use super::v1::{Component, GetStatusResponse};
 use crate::dev::lints::Client;
 
+/// `None` where it is not known.
+fn word(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
 /// The answer of the page's pipeline view.
 pub fn as_json(status: &GetStatusResponse, clients: &[Client], config: &str) -> Value {
     let pipelines = status.pipelines.iter().map(|pipeline| {
@@ -22,7 +27,7 @@ pub fn as_json(status: &GetStatusResponse, clients: &[Client], config: &str) -> 
     let clients = clients.iter().map(|client| {
         json!({
             "service": client.service, "sdk": client.sdk, "language": client.language, "version": client.version,
-            "protocol": null, "encoding": null, "requests": client.requests, "items": client.items,
+            "protocol": word(client.sent.protocol), "encoding": word(client.sent.encoding), "requests": client.requests, "items": client.items,
             "last": client.last.to_string(),
         })
     });

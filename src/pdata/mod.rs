@@ -19,6 +19,6 @@ pub use batch::{Batch, Decoded, Parts, Signal};
 pub use batch_id::{BATCH_ID_HEADER, BatchId, Pieces};
 pub use door::{Admitted, Check, DoorError, DoorLimits, Rejected, Utf8, estimate_decoded};
 pub use json::JsonWriteError;
-pub use origin::{Auth, Headers, Origin, TakenBy};
+pub use origin::{Auth, Headers, Origin, Sent, TakenBy};
 pub use permit::{MemoryBudget, NoMemory, Permit, SetLimit};
 pub use rewrite::{Edit, Place, Rewriter, Rewritten, Visit};

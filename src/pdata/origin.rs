@@ -17,6 +17,15 @@ pub struct Auth {
     pub attributes: Vec<(Box<str>, Box<str>)>,
 }
 
+/// How a client sent its request, in the words of OTLP; empty where that is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sent {
+    /// `grpc`, `http/protobuf` or `http/json`.
+    pub protocol: &'static str,
+    /// `identity`, `gzip`, ...
+    pub encoding: &'static str,
+}
+
 /// Shared by all clones and slices of what one client sent in one request.
 ///
 /// The origin of a joined batch carries the metadata it was batched by and the permits of all its parts; the client
@@ -25,6 +34,8 @@ pub struct Auth {
 pub struct Origin {
     /// The peer's address; `None` for data made in this process and for joined batches.
     pub client: Option<SocketAddr>,
+    /// Not kept by queues on the disk nor for joined batches: it is for whoever looks at the requests themselves.
+    pub sent: Sent,
     /// Only with `include_metadata` at the receiver (or the keys a batch was joined by).
     pub metadata: Headers,
     /// Identity from an authenticator of the receiver.
@@ -74,6 +85,7 @@ impl Origin {
     pub fn remembering(&self, taken_by: &Arc<TakenBy>) -> Arc<Self> {
         Arc::new(Self {
             client: self.client,
+            sent: self.sent,
             metadata: self.metadata.clone(),
             auth: self.auth.clone(),
             cursor: self.cursor,
@@ -88,6 +100,7 @@ impl Origin {
     pub fn known_as(&self, batch_id: Option<BatchId>) -> Self {
         Self {
             client: self.client,
+            sent: self.sent,
             metadata: self.metadata.clone(),
             auth: self.auth.clone(),
             cursor: self.cursor,

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use serde::Serialize;
-use serde::Serializer;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::dev::seen::{SpanId, TraceId};
 
@@ -17,7 +16,7 @@ const MOST_RUNS: usize = 8;
 const RESOLVED_AFTER: u64 = 600 * 1_000_000_000;
 
 /// How bad.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     Info,
@@ -185,6 +184,12 @@ impl Book {
         self.mutes.retain(|id, _| self.findings.contains_key(id));
         self.mutes.insert(id.to_owned(), mute);
         true
+    }
+
+    /// Shows a finding again. Whether there is one.
+    pub fn unmute(&mut self, id: &str) -> bool {
+        self.mutes.remove(id);
+        self.findings.contains_key(id)
     }
 
     fn state_of(&self, finding: &Finding, now: u64) -> &'static str {

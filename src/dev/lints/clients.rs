@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 
 use crate::dev::seen::ServiceSeen;
+use crate::pdata::Sent;
 
 /// Clients that are remembered.
 const MOST: usize = 500;
 
-/// One service by one SDK.
+/// One service by one SDK and one way of sending.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Client {
     pub service: String,
     pub sdk: String,
     pub language: String,
     pub version: String,
+    pub sent: Sent,
     /// Resource groups that came of it.
     pub requests: u64,
     pub items: u64,
@@ -23,12 +25,12 @@ pub struct Client {
 
 /// All of them.
 #[derive(Default)]
-pub struct Clients(BTreeMap<(String, [String; 3]), Client>);
+pub struct Clients(BTreeMap<(String, [String; 3], Sent), Client>);
 
 impl Clients {
     /// A group of items came.
-    pub fn note(&mut self, service: &ServiceSeen, items: u64, now: u64) {
-        let key = (service.name.to_string(), service.sdk.clone());
+    pub fn note(&mut self, service: &ServiceSeen, sent: Sent, items: u64, now: u64) {
+        let key = (service.name.to_string(), service.sdk.clone(), sent);
         if self.0.len() >= MOST && !self.0.contains_key(&key) {
             return;
         }
@@ -39,6 +41,7 @@ impl Clients {
                 sdk,
                 language,
                 version,
+                sent,
                 ..Client::default()
             }
         });

@@ -1,12 +1,14 @@
 //! Lints: what a developer should know of the telemetry that comes in, found without any configuration.
 //!
 //! Every rule has an id, a severity, evidence and a fix; its state is bounded and its findings are deduplicated. The
-//! rules read a copy of what is stored ([`super::feed`]): intake never waits for them, and what they miss under a flood
+//! rules read a copy of what is stored ([`crate::component::Feed`]): intake never waits for them, and what they miss under a flood
 //! is a finding the less. `README.md` lists them.
 
 mod baseline;
 mod book;
 mod clients;
+mod custom;
+mod exporters;
 mod incidents;
 mod logs;
 mod metrics;
@@ -26,15 +28,16 @@ pub use clients::Client;
 use self::baseline::Baseline;
 use self::book::Book;
 use self::clients::Clients;
+pub use self::custom::{CustomRule, CustomRules};
+use self::exporters::ExporterRules;
 use self::logs::LogRules;
 use self::metrics::MetricRules;
 use self::spans::SpanRules;
 use self::traces::TraceRules;
-use super::feed::Watch;
 use super::seen::{self, TraceId, service_of};
 use super::store::{Findings, Store};
-use crate::component::{Clock, Commons, Incidents, SystemClock};
-use crate::pdata::{Batch, Signal};
+use crate::component::{Clock, Commons, Incidents, Sample, SystemClock, Watch};
+use crate::pdata::{Batch, Sent, Signal};
 use crate::wire::{self, WireError};
 
 /// Between two looks for traces that have come to rest.
@@ -43,7 +46,7 @@ const TICK: Duration = Duration::from_secs(1);
 const MOST_NEWS: usize = 64;
 
 /// The rules, by id.
-pub const RULES: [&str; 21] = [
+pub const RULES: [&str; 23] = [
     "error-span",
     "slow-vs-baseline",
     "n-plus-one",
@@ -65,6 +68,8 @@ pub const RULES: [&str; 21] = [
     "bad-span-time",
     "temporality-or-reset",
     "log-flood",
+    "exporter-stalled",
+    custom::RULE,
 ];
 
 /// The lints of the process.
@@ -77,6 +82,7 @@ struct State {
     traces: TraceRules,
     logs: LogRules,
     metrics: MetricRules,
+    exporters: ExporterRules,
     baseline: Baseline,
     clients: Clients,
     book: Book,
@@ -95,11 +101,12 @@ impl State {
         }
     }
 
-    fn note_clients(&mut self, signal: Signal, part: &[u8], now: u64) -> Result<(), WireError> {
+    fn note_clients(&mut self, (signal, sent): (Signal, Sent), part: &[u8], now: u64) -> Result<(), WireError> {
         for group in wire::resources(part) {
             let group = group?;
             let items = wire::count_in_group(group.raw(), signal.item_level())?;
-            self.clients.note(&service_of(&group.resource()?)?, items as u64, now);
+            let service = service_of(&group.resource()?)?;
+            self.clients.note(&service, sent, items as u64, now);
         }
         Ok(())
     }
@@ -149,10 +156,10 @@ impl Lints {
 
     /// Looks at what came in. `now`: nanoseconds since the epoch.
     pub fn take(&self, batch: &mut Batch, now: u64) {
-        let signal = batch.signal();
+        let (signal, sent) = (batch.signal(), batch.origin().sent);
         for part in batch.parts() {
             let mut state = self.state();
-            let _unreadable = state.note_clients(signal, part, now);
+            let _unreadable = state.note_clients((signal, sent), part, now);
             // What is malformed below the door's check is of nobody's concern here.
             let _unreadable = match signal {
                 Signal::Traces => state.take_traces(part, now),
@@ -173,6 +180,13 @@ impl Lints {
     /// What somebody else has found.
     pub fn note(&self, reports: Vec<Report>, now: u64) {
         self.state().note(reports, now);
+    }
+
+    /// Looks at the agent's own figures; `now` in nanoseconds.
+    pub fn look_at_agent(&self, samples: &[Sample], now: u64) {
+        let mut state = self.state();
+        let reports = state.exporters.look(samples, now);
+        state.note(reports, now);
     }
 
     /// New findings since the last call.
@@ -202,6 +216,11 @@ impl Lints {
     /// Hides a finding for so many nanoseconds, or for good. Whether there is one.
     pub fn mute(&self, id: &str, span: Option<u64>, comment: &str, now: u64) -> bool {
         self.state().book.mute(id, span, comment, now)
+    }
+
+    /// Shows it again. Whether there is one.
+    pub fn unmute(&self, id: &str) -> bool {
+        self.state().book.unmute(id)
     }
 }
 
@@ -235,6 +254,7 @@ pub async fn attend(lints: Arc<Lints>, mut watch: Watch, commons: Commons, tell:
         .set_findings(Arc::clone(&lints) as Arc<dyn Findings>);
     let incidents = commons.get::<Incidents>();
     incidents.listen();
+    let (store, rules) = (commons.get::<Store>(), commons.get::<CustomRules>());
     let mut every = tokio::time::interval(TICK);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -247,6 +267,12 @@ pub async fn attend(lints: Arc<Lints>, mut watch: Watch, commons: Commons, tell:
                 let now = SystemClock.now().0;
                 lints.note(incidents::reports(incidents.fetch()), now);
                 lints.tick(now);
+                if rules.is_due() {
+                    let (rules, store) = (Arc::clone(&rules), Arc::clone(&store));
+                    // A query may take a while.
+                    let asking = tokio::task::spawn_blocking(move || rules.look(&store));
+                    lints.note(asking.await.unwrap_or_default(), now);
+                }
                 let news = lints.news();
                 if !news.is_empty() {
                     tell(news);

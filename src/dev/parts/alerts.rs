@@ -1,4 +1,5 @@
-//! `GET /api/v1/alerts`: what the lints and the alert rules have found, in one form; `POST /api/v1/alerts/{id}/mute`.
+//! `GET /api/v1/alerts`: what the lints and the alert rules have found, in one form; `POST /api/v1/alerts/{id}/mute`
+//! and `/unmute`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub(super) fn router(commons: &Commons) -> Router {
     Router::new()
         .route("/api/v1/alerts", get(alerts))
         .route("/api/v1/alerts/{id}/mute", post(mute))
+        .route("/api/v1/alerts/{id}/unmute", post(unmute))
         .with_state(Alerts {
             lints: commons.get(),
             desk: commons.get(),
@@ -167,4 +169,12 @@ async fn mute(State(alerts): State<Alerts>, Path(id): Path<String>, Json(mute): 
         return problem(StatusCode::NOT_FOUND, format!("there is no finding {id:?}"));
     }
     Json(json!({"v": 1, "id": id, "state": "muted"})).into_response()
+}
+
+/// The body is JSON, as of every change; nothing in it is looked at.
+async fn unmute(State(alerts): State<Alerts>, Path(id): Path<String>, Json(_nothing): Json<Value>) -> Response {
+    if !alerts.lints.unmute(&id) {
+        return problem(StatusCode::NOT_FOUND, format!("there is no finding {id:?}"));
+    }
+    Json(json!({"v": 1, "id": id})).into_response()
 }

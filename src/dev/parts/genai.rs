@@ -1,14 +1,16 @@
 //! `GET /api/v1/genai`: calls of language models, by OpenTelemetry's `gen_ai.*` and OpenInference's `llm.*` attributes, and
-//! `/api/v1/genai/{trace}/{span}`: what was said in one. Prices are not known here: the cost of a call stays unknown.
+//! `/api/v1/genai/{trace}/{span}`: what was said in one. What a call costs is known where the configuration has a price
+//! for its model ([`Prices`]); none is made up.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use http::StatusCode;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::problem;
@@ -30,16 +32,56 @@ const MESSAGES: usize = 500;
 const IS_CALL: &str =
     "(has(gen_ai.operation.name) OR has(gen_ai.system) OR has(gen_ai.provider.name) OR has(llm.model_name))";
 
+/// What a model costs: USD per million tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Price {
+    pub input: f64,
+    pub output: f64,
+}
+
+impl Price {
+    /// Neither is below zero or no number.
+    pub fn is_usable(&self) -> bool {
+        [self.input, self.output]
+            .iter()
+            .all(|usd| usd.is_finite() && *usd >= 0.0)
+    }
+
+    fn of(&self, input: u64, output: u64) -> f64 {
+        (input as f64 * self.input + output as f64 * self.output) / 1e6
+    }
+}
+
+/// The prices that the configuration gives, by model. One for the process.
+#[derive(Default)]
+pub struct Prices(Mutex<BTreeMap<String, Price>>);
+
+impl Prices {
+    /// In place of those before.
+    pub fn set(&self, prices: BTreeMap<String, Price>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = prices;
+    }
+
+    fn all(&self) -> BTreeMap<String, Price> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 #[derive(Clone)]
 struct Shared {
     store: Arc<Store>,
+    prices: Arc<Prices>,
 }
 
 pub(super) fn router(commons: &Commons) -> Router {
     Router::new()
         .route("/api/v1/genai", get(calls))
         .route("/api/v1/genai/{trace}/{span}", get(conversation))
-        .with_state(Shared { store: commons.get() })
+        .with_state(Shared {
+            store: commons.get(),
+            prices: commons.get(),
+        })
 }
 
 async fn computed(work: impl FnOnce() -> Result<Value, Failure> + Send + 'static) -> Response {
@@ -51,11 +93,11 @@ async fn computed(work: impl FnOnce() -> Result<Value, Failure> + Send + 'static
 }
 
 async fn calls(State(shared): State<Shared>, Query(params): Query<Params>) -> Response {
-    let store = Arc::clone(&shared.store);
-    computed(move || list(&store, &params)).await
+    let (store, prices) = (Arc::clone(&shared.store), shared.prices.all());
+    computed(move || list(&store, &prices, &params)).await
 }
 
-fn list(store: &Store, params: &Params) -> Result<Value, Failure> {
+fn list(store: &Store, prices: &BTreeMap<String, Price>, params: &Params) -> Result<Value, Failure> {
     // The caller's query by itself first, so that the place of an error is right.
     Question::parse(params.text("q"), store.now())?;
     let mut asked = params.clone();
@@ -75,7 +117,7 @@ fn list(store: &Store, params: &Params) -> Result<Value, Failure> {
     for part in &found {
         for row in part.rows.rows().rev() {
             total += 1;
-            let call = call_of(&part.segment, row);
+            let call = call_of(&part.segment, row, prices);
             let sums = models
                 .entry(call["model"].as_str().unwrap_or("unknown").to_owned())
                 .or_default();
@@ -88,7 +130,8 @@ fn list(store: &Store, params: &Params) -> Result<Value, Failure> {
         }
     }
     let models = models.into_iter().map(|(model, (calls, input, output))| {
-        json!({"model": model, "calls": calls, "input_tokens": input, "output_tokens": output, "cost": null})
+        let cost = prices.get(&model).map(|price| price.of(input, output));
+        json!({"model": model, "calls": calls, "input_tokens": input, "output_tokens": output, "cost": cost})
     });
     let mut answer = json!({
         "v": 1, "total": total, "truncated": is_cut || listed.len() < total, "cursor": null,
@@ -102,7 +145,7 @@ fn list(store: &Store, params: &Params) -> Result<Value, Failure> {
     Ok(answer)
 }
 
-fn call_of(segment: &Segment, row: usize) -> Value {
+fn call_of(segment: &Segment, row: usize, prices: &BTreeMap<String, Price>) -> Value {
     let first = |keys: &[&str]| {
         keys.iter()
             .find_map(|key| segment.attribute(row, key))
@@ -117,17 +160,33 @@ fn call_of(segment: &Segment, row: usize) -> Value {
     let ttft = ttft
         .and_then(|text| text.parse::<f64>().ok())
         .filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
+    let model = first(&["gen_ai.response.model", "gen_ai.request.model", "llm.model_name"]);
+    let input = number(&[
+        "gen_ai.usage.input_tokens",
+        "gen_ai.usage.prompt_tokens",
+        "llm.token_count.prompt",
+    ]);
+    let output = number(&[
+        "gen_ai.usage.output_tokens",
+        "gen_ai.usage.completion_tokens",
+        "llm.token_count.completion",
+    ]);
+    // A call without any tokens has not cost nothing: nobody knows.
+    let price = model
+        .and_then(|model| prices.get(model))
+        .filter(|_| input.or(output).is_some());
+    let cost = price.map(|price| price.of(input.unwrap_or(0), output.unwrap_or(0)));
     json!({
         "trace_id": hex::encode(segment.trace(row)),
         "span_id": hex::encode(segment.span(row).to_be_bytes()),
         "time": segment.starts[row].to_string(),
         "service": segment.service(row),
         "system": first(&["gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system"]),
-        "model": first(&["gen_ai.response.model", "gen_ai.request.model", "llm.model_name"]),
+        "model": model,
         "operation": first(&["gen_ai.operation.name", "openinference.span.kind"]).unwrap_or(segment.name(row)),
-        "input_tokens": number(&["gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.token_count.prompt"]),
-        "output_tokens": number(&["gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "llm.token_count.completion"]),
-        "cost": null,
+        "input_tokens": input,
+        "output_tokens": output,
+        "cost": cost,
         "duration": segment.durations[row].to_string(),
         "ttft": ttft.map(|seconds| ((seconds * 1e9) as u64).to_string()),
         "error": segment.statuses[row] == 2,
@@ -254,6 +313,8 @@ fn from_openinference(attributes: &[Value]) -> Vec<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dev::http::Params;
+    use crate::pdata::{Batch, DoorLimits, Origin};
 
     #[test]
     fn both_conventions_give_messages() {
@@ -276,5 +337,48 @@ mod tests {
             (&messages[0]["role"], &messages[1]["parts"][0]["text"]),
             (&json!("user"), &json!("yes"))
         );
+    }
+
+    #[test]
+    fn a_call_costs_what_the_given_price_says_and_nothing_is_made_up() {
+        let store = Store::default();
+        let span = |id: u8, model: &str, tokens: &str| {
+            format!(
+                r#"{{"traceId":"{id:032x}","spanId":"{id:016x}","name":"chat","startTimeUnixNano":"1","endTimeUnixNano":"2","attributes":[
+                {{"key":"gen_ai.operation.name","value":{{"stringValue":"chat"}}}},
+                {{"key":"gen_ai.request.model","value":{{"stringValue":"{model}"}}}}{tokens}]}}"#
+            )
+        };
+        let tokens = r#",{"key":"gen_ai.usage.input_tokens","value":{"intValue":"1000000"}},
+            {"key":"gen_ai.usage.output_tokens","value":{"intValue":"500000"}}"#;
+        let spans = [span(1, "small", tokens), span(2, "small", ""), span(3, "other", tokens)].join(",");
+        let text = format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{spans}]}}]}}]}}"#);
+        let batch = Batch::from_json(
+            Signal::Traces,
+            text.as_bytes(),
+            &DoorLimits::default(),
+            Origin::internal(),
+        );
+        store.take(batch.unwrap().batch);
+        let prices = Prices::default();
+        let price = Price {
+            input: 2.0,
+            output: 8.0,
+        };
+        prices.set(BTreeMap::from([("small".to_owned(), price)]));
+        let answer = list(&store, &prices.all(), &Params::default()).unwrap();
+        let cost = |id: u8| {
+            let calls = answer["calls"].as_array().unwrap();
+            let call = calls.iter().find(|call| call["span_id"] == format!("{id:016x}"));
+            call.unwrap()["cost"].clone()
+        };
+        assert_eq!(cost(1), 6.0);
+        assert_eq!(cost(2), Value::Null, "no tokens were told: nobody knows");
+        assert_eq!(cost(3), Value::Null, "no price was given");
+        let model = |name: &str| {
+            let models = answer["models"].as_array().unwrap();
+            models.iter().find(|one| one["model"] == name).unwrap()["cost"].clone()
+        };
+        assert_eq!((model("small"), model("other")), (Value::from(6.0), Value::Null));
     }
 }

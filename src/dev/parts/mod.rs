@@ -14,6 +14,7 @@ pub mod zip;
 pub use aws::Sources;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
+pub use genai::{Price, Prices};
 use http::StatusCode;
 use serde_json::{Value, json};
 

@@ -5,20 +5,24 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::component::{
-    BoxFuture, BuildContext, BuiltExporter, ComponentKind, Deadline, Delivery, ExporterPlan, Factory, Plan, Refused,
-    Running, Stability, Stage, StartError,
+    BoxFuture, BuildContext, BuiltExporter, Clock, ComponentKind, Deadline, Delivery, ExporterPlan, Factory, Feed,
+    Plan, Refused, Running, Stability, Stage, StartError, SystemClock,
 };
 use crate::config::Section;
-use crate::config::types::ByteSize;
-use crate::dev::feed::Feed;
+use crate::config::types::{ByteSize, GoDuration};
+use crate::dev::lints::{CustomRule, CustomRules, Severity};
+use crate::dev::parts::{Price, Prices};
+use crate::dev::query::Query;
 use crate::dev::store::{DEFAULT_CAP, Store};
 use crate::pdata::{Batch, Signal};
 
@@ -36,6 +40,8 @@ pub struct DevStoreFactory;
 struct Config {
     memory: ByteSize,
     data_dir: Option<PathBuf>,
+    /// What models cost, by the name of the model. Nothing is known but what stands here.
+    genai_prices: BTreeMap<String, Price>,
 }
 
 impl Default for Config {
@@ -43,6 +49,7 @@ impl Default for Config {
         Self {
             memory: ByteSize(DEFAULT_CAP),
             data_dir: None,
+            genai_prices: BTreeMap::new(),
         }
     }
 }
@@ -77,12 +84,81 @@ impl Factory for DevStoreFactory {
         if config.memory.0 < LEAST {
             section.error_at("memory", "must be at least 16MiB");
         }
-        Some(Plan::Exporter(Box::new(DevStorePlan { config })))
+        for (model, price) in &config.genai_prices {
+            if !price.is_usable() {
+                section.error_at(
+                    "genai_prices",
+                    format!("{model}: a price is a number of USD, zero or more"),
+                );
+            }
+        }
+        let alerts = section
+            .take("alerts")
+            .map(|alerts| alerts.elements())
+            .unwrap_or_default();
+        let alerts = alerts.iter().filter_map(alert).collect();
+        Some(Plan::Exporter(Box::new(DevStorePlan { config, alerts })))
     }
+}
+
+/// One element of `alerts`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+struct AlertConfig {
+    name: String,
+    query: String,
+    threshold: u64,
+    window: GoDuration,
+    severity: Severity,
+    fix: String,
+}
+
+impl Default for AlertConfig {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            query: String::new(),
+            threshold: 1,
+            window: GoDuration(Duration::from_secs(300)),
+            severity: Severity::Warning,
+            fix: String::new(),
+        }
+    }
+}
+
+fn alert(section: &Section) -> Option<CustomRule> {
+    let config: AlertConfig = section.read()?;
+    if config.name.trim().is_empty() {
+        section.error_at("name", "an alert needs a name");
+    }
+    if config.query.trim().is_empty() {
+        section.error_at("query", "an alert needs a query: what it counts");
+    } else if let Err(error) = Query::parse(&config.query, SystemClock.now().0) {
+        let suggestion = error.suggestion.map(|text| format!("; {text}")).unwrap_or_default();
+        section.error_at(
+            "query",
+            format!("{} (at character {}){suggestion}", error.error, error.position + 1),
+        );
+    }
+    if config.threshold == 0 {
+        section.error_at("threshold", "must be at least 1");
+    }
+    if config.window.0.is_zero() {
+        section.error_at("window", "must be longer than nothing");
+    }
+    Some(CustomRule {
+        name: config.name,
+        query: config.query,
+        threshold: config.threshold,
+        window: config.window.0,
+        severity: config.severity,
+        fix: config.fix,
+    })
 }
 
 struct DevStorePlan {
     config: Config,
+    alerts: Vec<CustomRule>,
 }
 
 impl ExporterPlan for DevStorePlan {
@@ -95,6 +171,12 @@ impl ExporterPlan for DevStorePlan {
         let store = context.commons.get::<Store>();
         store.set_cap(self.config.memory.0);
         store.set_clock(Arc::clone(&context.clock));
+        if !self.alerts.is_empty() {
+            context.commons.get::<CustomRules>().set(self.alerts.clone());
+        }
+        if !self.config.genai_prices.is_empty() {
+            context.commons.get::<Prices>().set(self.config.genai_prices.clone());
+        }
         // Of several exporters one names the directory; the store has one.
         if let Some(dir) = self.config.data_dir.as_ref().filter(|_| store.data_dir().is_none()) {
             let loaded = store

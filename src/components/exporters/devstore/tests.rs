@@ -48,3 +48,44 @@ fn a_store_too_small_for_its_segments_is_refused() {
         section.problems()
     );
 }
+
+#[test]
+fn alerts_and_prices_are_read_and_their_mistakes_have_a_place() {
+    let section = Section::from_yaml(
+        "alerts:\n- {name: checkout fails, query: 'name=checkout status=error', threshold: 3, window: 1m, severity: critical}\n\
+         genai_prices: {small: {input: 0.15, output: 0.6}}\n",
+    );
+    let Some(Plan::Exporter(plan)) = DevStoreFactory.check(&section) else {
+        panic!("{:?}", section.problems());
+    };
+    assert_eq!(section.problems(), Vec::<String>::new());
+    let commons = Commons::default();
+    let context = BuildContext {
+        commons: commons.clone(),
+        ..BuildContext::standalone(ComponentKind::Exporter, "devstore")
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let _built = runtime.block_on(async { plan.build(context) }).unwrap();
+    assert!(commons.get::<CustomRules>().is_due(), "there is a rule to look at");
+    for (yaml, part) in [
+        ("alerts: [{query: a=b}]", "needs a name"),
+        ("alerts: [{name: x}]", "needs a query"),
+        ("alerts: [{name: x, query: 'a=('}]", "at character"),
+        ("alerts: [{name: x, query: a=b, threshold: 0}]", "at least 1"),
+        ("alerts: [{name: x, query: a=b, window: 0s}]", "longer than nothing"),
+        ("alerts: [{name: x, query: a=b, severity: loud}]", "loud"),
+        ("alerts: [{name: x, query: a=b, treshold: 2}]", "treshold"),
+        ("genai_prices: {small: {input: -1, output: 1}}", "zero or more"),
+    ] {
+        let section = Section::from_yaml(yaml);
+        DevStoreFactory.check(&section);
+        let problems = section.problems();
+        assert!(
+            problems.iter().any(|problem| problem.contains(part)),
+            "{yaml}: {problems:?}"
+        );
+    }
+}

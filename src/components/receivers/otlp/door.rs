@@ -18,7 +18,7 @@ use crate::net::codec::{Encoding, InflateError, inflate};
 use crate::net::server::Identity;
 use crate::net::status::Status;
 use crate::pdata::{
-    Admitted, BATCH_ID_HEADER, Batch, Check, DoorError, DoorLimits, Headers, Origin, Permit, Pieces, Signal, Utf8,
+    Admitted, BATCH_ID_HEADER, Batch, Check, DoorError, DoorLimits, Headers, Origin, Permit, Pieces, Sent, Signal, Utf8,
 };
 
 /// Compressed bodies up to this size are first tried in the connection's task ...
@@ -128,6 +128,14 @@ impl Door {
         };
         let pieces = offer.headers.get(BATCH_ID_HEADER).filter(|_| form == Form::Protobuf);
         let pieces = pieces.and_then(|value| Pieces::of_header(value.to_str().ok()?));
+        let sent = Sent {
+            protocol: match (port, form) {
+                (Port::Grpc, _) => "grpc",
+                (Port::Http, Form::Protobuf) => "http/protobuf",
+                (Port::Http, Form::Json) => "http/json",
+            },
+            encoding: offer.encoding.name(),
+        };
         let reader = Reader {
             signal,
             form,
@@ -142,6 +150,7 @@ impl Door {
         let (mut admitted, permit) = admitted.map_err(|refusal| self.refuse(port, signal, refusal))?;
         admitted.batch = admitted.batch.with_origin(Arc::new(Origin {
             client: Some(client),
+            sent,
             metadata,
             auth,
             permits: smallvec![Arc::new(permit)],

@@ -180,7 +180,8 @@ function muting(one, again) {
   if (one.state === 'muted')
     return html`<section>
       <h3>Muted</h3>
-      <p class="dim">${one.comment || 'It is counted and not shown among what fires.'}</p>
+      <p class="dim">${one.labels?.mute_comment || 'It is counted and not shown among what fires.'}</p>
+      <div class="row"><button class="button small" @click=${() => unmute(one, again)}>Show it again</button></div>
     </section>`;
   const comment = signal('');
   const times = /** @type {[string, string][]} */ ([
@@ -207,7 +208,9 @@ function proof(one) {
     ? traceLink(one.trace_id, { span: one.span_id })
     : one.kind === 'metric'
       ? address('/metrics', { q: one.q })
-      : one.kind === 'log'
+      : one.kind === 'pipeline'
+        ? address('/pipeline', {})
+        : one.kind === 'log'
         ? address('/logs', { q: one.q })
         : one.kind === 'key'
           ? address('/keys', { find: one.q ?? one.text })
@@ -224,6 +227,17 @@ function proof(one) {
     })[one.kind] ?? 'link';
   const words = one.text || one.q || one.trace_id || one.kind;
   return html`<li>${icon(name, 14)}${href ? html`<a href=${href}>${words}</a>` : html`<span>${words}</span>`}</li>`;
+}
+
+/** @param {any} one @param {() => void} again */
+async function unmute(one, again) {
+  try {
+    await post(`/alerts/${encodeURIComponent(one.id)}/unmute`, {});
+    toast('It shows again');
+    again();
+  } catch (error) {
+    toast(/** @type {Error} */ (error).message);
+  }
 }
 
 /** @param {any} one @param {string} time @param {string} comment @param {() => void} again */
