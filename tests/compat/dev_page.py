@@ -20,8 +20,8 @@ def main():
         print("types of the page: skipped, typescript is not installed")
     code = subprocess.run(["node", str(UI / "page.mjs")], timeout=600).returncode
     if subprocess.run([agent.binary(), "dev", "--help"], capture_output=True).returncode != 0:
-        print("the page of the agent: skipped, this binary has no `dev`")
-        sys.exit(code)
+        print("the page of the agent: this binary has no `dev`")
+        sys.exit(1)
     code |= subprocess.run(["node", str(UI / "agent.mjs"), agent.binary()], timeout=600).returncode
     sys.exit(code)
 
