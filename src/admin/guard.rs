@@ -67,7 +67,7 @@ impl Guard {
     }
 }
 
-fn is_bearer(headers: &HeaderMap, token: &Secret) -> bool {
+pub fn is_bearer(headers: &HeaderMap, token: &Secret) -> bool {
     let given = headers
         .get(header::AUTHORIZATION)
         .map(http::HeaderValue::as_bytes)

@@ -1,7 +1,7 @@
 //! The admin listener, localhost:4320: status over gRPC (with health and reflection) and as JSON over HTTP, on one port.
 //!
-//! Knows the status board, the registry of instruments and the desk of the alert engines, and nothing of the graph behind
-//! them. What changes something there (silences, acknowledgements) needs a token; everything else is read-only.
+//! Knows the status board, the registry of instruments, the desk of the alert engines and the taps, and nothing of the
+//! graph behind them. What changes something there (silences, acknowledgements) needs a token; everything else is read-only.
 
 mod guard;
 mod host_check;
@@ -9,6 +9,7 @@ mod pipeline;
 mod rates;
 mod serve;
 mod status;
+mod tap;
 #[cfg(test)]
 mod tests;
 

@@ -21,10 +21,11 @@ use super::host_check;
 use super::pipeline;
 use super::rates::{Rates, SAMPLE_EVERY};
 use super::status::{Reading, of_components, to_json};
+use super::tap::{self, Tapping, Viewers};
 use super::v1;
 use super::v1::admin_service_server::{AdminService, AdminServiceServer};
 use crate::alert::notify;
-use crate::component::{BoxFuture, Commons, Deadline, Registry, Running, StatusBoard};
+use crate::component::{BoxFuture, Clock, Commons, Deadline, Registry, Running, StatusBoard, SystemClock};
 use crate::config::types::Secret;
 use crate::dev;
 use crate::net::server::{BindError, Endpoint, HttpServer, ServerSettings, serve_http};
@@ -58,6 +59,9 @@ pub struct Pages {
     /// What a browser or a client of the API must bring, where others than this machine can reach them.
     pub token: Option<PageToken>,
 }
+
+/// Samples between two looks of the lints at the agent itself.
+const LINT_EVERY: u64 = 5;
 
 struct Api {
     admin: Admin,
@@ -134,6 +138,21 @@ impl Drop for AdminServer {
 /// When the address cannot be bound.
 pub async fn serve(endpoint: Endpoint, admin: Admin) -> Result<AdminServer, BindError> {
     let configured = endpoint.to_string();
+    let viewers = match (&admin.pages, &admin.token) {
+        // The guard asks whoever comes from elsewhere.
+        (Some(_), _) => Viewers::Everybody,
+        (None, _) if endpoint.is_local() => Viewers::Everybody,
+        (None, Some(token)) => Viewers::Bearer(token.clone()),
+        (None, None) => Viewers::Nobody,
+    };
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let tapping = Tapping {
+        commons: admin.commons.clone(),
+        viewers,
+        tasks: tasks.clone(),
+        stop: stop.clone(),
+        others: 1,
+    };
     let api = Arc::new(Api {
         admin,
         rates: Rates::default(),
@@ -141,7 +160,7 @@ pub async fn serve(endpoint: Endpoint, admin: Admin) -> Result<AdminServer, Bind
     let guard = Arc::new(Guard::new(
         api.admin.pages.as_ref().and_then(|pages| pages.token.clone()),
     ));
-    let router = router(&api).await;
+    let router = router(&api, tapping).await;
     let handler = move |request: Request<Incoming>, _peer| {
         let router = router.clone();
         let allowed = host_check::is_allowed(&request, &configured);
@@ -158,13 +177,17 @@ pub async fn serve(endpoint: Endpoint, admin: Admin) -> Result<AdminServer, Bind
     };
     let http = serve_http(&ServerSettings::new(endpoint), handler).await?;
 
-    let stop = CancellationToken::new();
     let stopped = stop.clone();
-    let tasks = TaskTracker::new();
     tasks.spawn(async move {
         let mut every = tokio::time::interval(SAMPLE_EVERY);
+        let mut samples = 0_u64;
         while stopped.run_until_cancelled(every.tick()).await.is_some() {
             api.rates.sample(&api.admin.registry);
+            samples += 1;
+            if api.admin.pages.is_some() && samples.is_multiple_of(LINT_EVERY) {
+                let lints = api.admin.commons.get::<dev::lints::Lints>();
+                lints.look_at_agent(&api.admin.registry.gather(), SystemClock.now().0);
+            }
         }
     });
     Ok(AdminServer { http, tasks, stop })
@@ -178,7 +201,7 @@ async fn answer(router: Router, request: Request<Incoming>) -> Response {
     }
 }
 
-async fn router(api: &Arc<Api>) -> Router {
+async fn router(api: &Arc<Api>, tapping: Tapping) -> Router {
     let (health_reporter, health) = tonic_health::server::health_reporter();
     health_reporter.set_serving::<AdminServiceServer<Service>>().await;
     let reflection = tonic_reflection::server::Builder::configure()
@@ -195,7 +218,9 @@ async fn router(api: &Arc<Api>) -> Router {
         .with_state(Arc::clone(api));
     let alerts = notify::router(api.admin.commons.get(), api.admin.token.clone());
     // Routers of further parts of dev mode and its pages are merged into this one, behind the same guard.
-    let mut dev = http.merge(dev::http::api(api.admin.commons.get()));
+    let mut dev = http
+        .merge(tap::router(tapping))
+        .merge(dev::http::api(api.admin.commons.get()));
     let mut alerts = alerts;
     if api.admin.pages.is_some() {
         let sources = dev::parts::Sources {

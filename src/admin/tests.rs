@@ -239,3 +239,61 @@ async fn silences_come_and_go_by_the_api_and_always_end() {
     assert_eq!(call(&router, "DELETE", &path, "letmein", "").await.0, 200);
     assert_eq!(call(&router, "DELETE", &path, "letmein", "").await.0, 404);
 }
+
+#[tokio::test]
+async fn whoever_taps_a_component_sees_what_passes_it() {
+    use crate::component::Taps;
+    use crate::pdata::{Batch, DoorLimits, Origin};
+    let admin = admin();
+    let commons = admin.commons.clone();
+    let id = ComponentId::new("otlp");
+    let feed = commons.get::<Taps>().of(ComponentKind::Receiver, &id);
+    let server = serve(Endpoint::parse("127.0.0.1:0").unwrap(), admin).await.unwrap();
+    let address = server.addresses()[0].to_string();
+    let (code, body) = get(&address, "/api/v1/tap?component=nobody", &address).await;
+    assert_eq!(code, 404);
+    assert!(body.contains("receiver otlp"), "{body}");
+    assert_eq!(
+        get(&address, "/api/v1/tap?component=otlp&signal=x", &address).await.0,
+        400
+    );
+
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let uri = format!("http://{address}/api/v1/tap?component=otlp&signal=logs");
+    let request = http::Request::get(uri).body(Empty::<bytes::Bytes>::new()).unwrap();
+    let mut body = client.request(request).await.unwrap().into_body();
+    let mut line = async || {
+        let frame = body.frame().await?.unwrap();
+        serde_json::from_slice::<serde_json::Value>(&frame.into_data().unwrap()).ok()
+    };
+    assert_eq!(line().await.unwrap()["watching"][0]["kind"], "receiver");
+    let text = br#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"hello"}}]}]}]}"#;
+    let batch = Batch::from_json(Signal::Logs, text, &DoorLimits::default(), Origin::internal());
+    let batch = batch.unwrap().batch;
+    feed.tell(&Batch::from_wire(
+        Signal::Traces,
+        bytes::Bytes::new(),
+        1,
+        Origin::internal(),
+    ));
+    feed.tell(&batch);
+    let told = line().await.unwrap();
+    assert_eq!((&told["signal"], &told["items"]), (&"logs".into(), &1.into()));
+    let record = &told["request"]["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0];
+    assert_eq!(record["body"]["stringValue"], "hello");
+    // The end of the listener ends the stream.
+    server.stop(Deadline::after(Duration::from_secs(5))).await;
+    assert_eq!(line().await, None);
+}
+
+#[tokio::test]
+async fn telemetry_is_shown_to_other_machines_with_the_token_only() {
+    let server = serve(Endpoint::parse("0.0.0.0:0").unwrap(), admin()).await.unwrap();
+    let port = server.addresses()[0].port();
+    let address = format!("127.0.0.1:{port}");
+    assert_eq!(get(&address, "/api/v1/tap?component=otlp", &address).await.0, 401);
+    let closed = Admin { token: None, ..admin() };
+    let server = serve(Endpoint::parse("0.0.0.0:0").unwrap(), closed).await.unwrap();
+    let address = format!("127.0.0.1:{}", server.addresses()[0].port());
+    assert_eq!(get(&address, "/api/v1/tap?component=otlp", &address).await.0, 403);
+}

@@ -96,6 +96,10 @@ pub enum Command {
     Query(Box<super::tools::QueryArgs>),
     /// Show what comes in, record by record.
     Tail(super::tools::TailArgs),
+    /// Show the records that pass one component of a running agent.
+    Tap(super::tools::TapArgs),
+    /// Show what every component of a running agent does: rates, queues, losses.
+    Top(super::tools::TopArgs),
     /// Wait until something fits a query: an assertion for scripts.
     Wait(super::tools::WaitArgs),
     /// Compare two runs or two traces.

@@ -1,16 +1,26 @@
-//! A small client of a running agent's HTTP API: what `query`, `tail`, `wait`, `mcp` and the others ask.
+//! A small client of a running agent's HTTP API: what `query`, `tail`, `wait`, `mcp` and the others ask. Those that only
+//! read ask the data directory of a stopped `dev` in the same way: the same API over it, in this process.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use axum::Router;
+use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value as Json;
+use tower::ServiceExt;
 
+use crate::component::{Commons, Registry, StatusBoard};
+use crate::dev;
+use crate::dev::store::{DEFAULT_CAP, Store};
+
+/// What stands for the agent in links where there is none.
+const LOCAL: &str = "localhost:4320";
 /// For connecting and for the head of an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Of an answer that is read as a whole.
@@ -40,11 +50,23 @@ pub struct AgentArgs {
     pub token: Option<String>,
 }
 
+/// The same for commands that only read: also of a `dev` that has been stopped.
+#[derive(clap::Args, Clone, Debug)]
+pub struct StoreArgs {
+    #[command(flatten)]
+    pub agent: AgentArgs,
+    /// Reads what a `dev --data-dir DIR` has kept, without one that runs.
+    #[arg(long, value_name = "DIR", global = true)]
+    pub data_dir: Option<PathBuf>,
+}
+
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     #[error("no agent answers at {url}: {reason}")]
     Unreachable { url: String, reason: String },
+    #[error("{0}")]
+    Unreadable(String),
     #[error("{message}")]
     Refused {
         status: StatusCode,
@@ -63,7 +85,7 @@ impl ApiError {
             ApiError::Unreachable { .. } | ApiError::Answer { .. } => super::status::EXIT_UNREACHABLE,
             // A query that cannot be read, an id that is not unique.
             ApiError::Refused { status, .. } if matches!(status.as_u16(), 400 | 409) => 2,
-            ApiError::Refused { .. } => 1,
+            ApiError::Refused { .. } | ApiError::Unreadable(_) => 1,
         }
     }
 }
@@ -72,7 +94,14 @@ impl ApiError {
 pub struct Api {
     base: String,
     token: Option<String>,
-    client: Client<HttpConnector, Full<Bytes>>,
+    way: Way,
+}
+
+/// Who answers.
+enum Way {
+    Network(Box<Client<HttpConnector, Full<Bytes>>>),
+    /// The API over a store that was read for this.
+    Stopped(Router),
 }
 
 impl Api {
@@ -88,8 +117,31 @@ impl Api {
         Self {
             base,
             token: agent.token.clone(),
-            client: Client::builder(TokioExecutor::new()).build(connector),
+            way: Way::Network(Box::new(Client::builder(TokioExecutor::new()).build(connector))),
         }
+    }
+
+    /// The agent, or the directory where one is named.
+    ///
+    /// # Errors
+    /// A directory that cannot be read.
+    pub async fn reading(store: &StoreArgs) -> Result<Self, ApiError> {
+        let Some(dir) = &store.data_dir else {
+            return Ok(Self::new(&store.agent));
+        };
+        let dir = dir.clone();
+        let read = tokio::task::spawn_blocking(move || stopped(&dir)).await;
+        let router = read.map_err(|_panicked| ApiError::Unreadable("the directory could not be read".to_owned()))??;
+        Ok(Self {
+            base: format!("http://{LOCAL}"),
+            token: None,
+            way: Way::Stopped(router),
+        })
+    }
+
+    /// Whether it is an agent that goes on.
+    pub fn is_live(&self) -> bool {
+        matches!(self.way, Way::Network(_))
     }
 
     /// Without a slash at its end.
@@ -120,7 +172,7 @@ impl Api {
     ///
     /// # Errors
     /// See [`ApiError`].
-    pub async fn stream(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Incoming, ApiError> {
+    pub async fn stream(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Body, ApiError> {
         let answer = self.ask(Method::GET, &target(path, parameters), None).await?;
         Ok(answer.into_body())
     }
@@ -150,7 +202,7 @@ impl Api {
         method: Method,
         target: &str,
         body: Option<(Bytes, &'static str)>,
-    ) -> Result<http::Response<Incoming>, ApiError> {
+    ) -> Result<http::Response<Body>, ApiError> {
         let mut request = Request::builder().method(method).uri(format!("{}{target}", self.base));
         let bytes = match body {
             Some((bytes, content_type)) => {
@@ -172,9 +224,17 @@ impl Api {
         let request = request
             .body(Full::new(bytes))
             .map_err(|error| unreachable(error.to_string()))?;
-        let answer = tokio::time::timeout(PATIENCE, self.client.request(request)).await;
-        let answer = answer.map_err(|_late| unreachable("no answer within 10 s".to_owned()))?;
-        let answer = answer.map_err(|error| unreachable(root_cause(&error)))?;
+        let answer = match &self.way {
+            Way::Network(client) => {
+                let answer = tokio::time::timeout(PATIENCE, client.request(request)).await;
+                let answer = answer.map_err(|_late| unreachable("no answer within 10 s".to_owned()))?;
+                answer.map_err(|error| unreachable(root_cause(&error)))?.map(Body::new)
+            }
+            Way::Stopped(router) => match router.clone().oneshot(request.map(Body::new)).await {
+                Ok(answer) => answer,
+                Err(never) => match never {},
+            },
+        };
         if answer.status().is_success() {
             return Ok(answer);
         }
@@ -183,7 +243,7 @@ impl Api {
         Err(refused(status, &body))
     }
 
-    async fn read_all(&self, mut body: Incoming) -> Result<Bytes, ApiError> {
+    async fn read_all(&self, mut body: Body) -> Result<Bytes, ApiError> {
         let unreadable = |reason: String| ApiError::Answer {
             url: self.base.clone(),
             reason,
@@ -206,6 +266,24 @@ impl Api {
             reason: error.to_string(),
         })
     }
+}
+
+/// The API over what a data directory holds; the directory is left as it is.
+fn stopped(dir: &Path) -> Result<Router, ApiError> {
+    let commons = Commons::default();
+    let store = commons.get::<Store>();
+    // A directory holds twice the memory of its `dev`: of the usual one nothing is pushed out.
+    store.set_cap(4 * DEFAULT_CAP);
+    let loaded = store.read_dir(dir);
+    let loaded = loaded.map_err(|error| ApiError::Unreadable(format!("--data-dir: {error}")))?;
+    tracing::debug!(requests = loaded.requests, "The data directory has been read.");
+    store.feed(true);
+    store.maintain();
+    let sources = dev::parts::Sources {
+        board: StatusBoard::default(),
+        registry: Registry::default(),
+    };
+    Ok(dev::http::api(store).merge(dev::parts::router(&commons, sources)))
 }
 
 /// The words of the agent, with the place in the query where it names one.

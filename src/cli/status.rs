@@ -164,7 +164,7 @@ fn mebibytes(bytes: u64) -> String {
 }
 
 /// `3d 4h`, `5m 6s`: the two largest units.
-fn plain_duration(duration: Duration) -> String {
+pub fn plain_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let units = [
         ("d", seconds / 86_400),

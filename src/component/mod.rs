@@ -11,6 +11,7 @@ pub mod console;
 mod context;
 mod custody;
 mod delivery;
+mod feed;
 mod heads;
 mod incidents;
 mod instruments;
@@ -27,6 +28,7 @@ pub use commons::Commons;
 pub use context::{BuildContext, Clock, ComponentId, ComponentKind, Deadline, StartError, SystemClock, UnixNanos};
 pub use custody::{Custody, Offered, Removed};
 pub use delivery::{Delivery, Durability, Overflow, QueueBatch, QueueSettings, RetrySettings, Sizer};
+pub use feed::{Feed, Fresh, Taps, Watch};
 pub use heads::PipelineHeads;
 pub use incidents::{Incident, IncidentKind, Incidents};
 pub use instruments::{

@@ -11,10 +11,10 @@ use super::drain::part;
 use super::fan_out::{Branch, FanOut};
 use super::host::Host;
 use super::nodes::{Connector, Exporter, PipelineProcessor, ProcessorBody, Receiver, State, Stoppable, serves_exactly};
-use super::stages::{PanicGuard, Segment, Step, Traced};
+use super::stages::{PanicGuard, Segment, Step, Tapped, Traced};
 use crate::component::{
-    BuildContext, ComponentId, ComponentKind, Counter, Delivery, Gauge, Outlet, PipelineHeads, PipelineInfo, Plan,
-    QueueBatch, Retired, Stage, StartError,
+    BuildContext, ComponentId, ComponentKind, Counter, Delivery, Feed, Gauge, Outlet, PipelineHeads, PipelineInfo,
+    Plan, QueueBatch, Retired, Stage, StartError, Taps,
 };
 use crate::pdata::Signal;
 use crate::queue::{Place, place_for};
@@ -34,7 +34,8 @@ impl Wiring {
             "Batches refused because a stage behind this component panicked.",
             &[],
         );
-        let mut stage: Arc<dyn Stage> = Arc::new(PanicGuard::before(to, place, panics));
+        let tap = tap(context);
+        let mut stage: Arc<dyn Stage> = Arc::new(PanicGuard::before(to, place, panics, tap));
         if self.traced {
             // Outside the guard, so that a span ends well when what it covers panics.
             let name = format!("{}/{}", context.kind.name(), context.id);
@@ -397,6 +398,7 @@ impl Assembly<'_> {
                         incoming: node.incoming.clone(),
                         outgoing: node.outgoing.clone(),
                         in_flight: node.in_flight.clone(),
+                        tap: tap(&node.origin.context),
                     },
                 ),
                 ProcessorBody::Active { stage, outlet, .. } => {
@@ -434,7 +436,7 @@ impl Assembly<'_> {
         let delivery = exporter.and_then(|node| Some((node, node.deliveries.get(&signal)?)));
         delivery
             .map(|(node, queued)| Branch {
-                stage: Arc::clone(&queued.stage),
+                stage: Arc::new(Tapped::before(Arc::clone(&queued.stage), tap(&node.origin.context))),
                 ahead: ahead(&node.origin.context, &data_type),
             })
             .ok_or_else(|| StartError {
@@ -443,6 +445,11 @@ impl Assembly<'_> {
                 message: format!("has no delivery for {signal}"),
             })
     }
+}
+
+/// Where one looks on at a component.
+fn tap(context: &BuildContext) -> Arc<Feed> {
+    context.commons.get::<Taps>().of(context.kind, &context.id)
 }
 
 /// What a branch of a fan-out took while another refused. The queue counts there too, what a sender gave up on.

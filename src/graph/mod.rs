@@ -25,7 +25,7 @@ use self::assemble::{Assembled, assemble};
 use self::checked::Checked;
 use self::drain::{part, stop_all, stop_difference, stop_state, until_quiet};
 use self::nodes::{Extension, Receiver, State};
-use crate::component::{ComponentId, ComponentKind, ComponentState, Deadline, StartError};
+use crate::component::{ComponentId, ComponentKind, ComponentState, Deadline, StartError, Taps};
 
 /// How long a reload waits for calls under way and for the queues of what it removed.
 const RELOAD_GRACE: Duration = Duration::from_secs(25);
@@ -191,6 +191,8 @@ impl Graph {
 
     fn forget_what_is_gone(&self, old: &State) {
         let now = self.state.components();
+        let taps = self.host.commons.get::<Taps>();
+        taps.keep(|kind, id| now.contains(&(kind, id.clone())));
         for (kind, id) in old.components() {
             if !now.contains(&(kind, id.clone())) {
                 self.host.status.forget(kind, &id);

@@ -14,8 +14,8 @@ use tonic::Code;
 use tracing::{Instrument, error};
 
 use crate::component::{
-    BoxFuture, Counter, Custody, DeliveryObserver, Gauge, Histogram, Offered, Processor, Refused, Registry, Removed,
-    Stage, watching,
+    BoxFuture, Counter, Custody, DeliveryObserver, Feed, Gauge, Histogram, Offered, Processor, Refused, Registry,
+    Removed, Stage, watching,
 };
 use crate::pdata::{Batch, Signal};
 
@@ -30,6 +30,8 @@ pub struct Step {
     pub outgoing: Counter,
     /// `radiosonde_in_flight_items`: what was taken out of batches of which the rest has no answer yet.
     pub in_flight: Gauge,
+    /// Whoever looks on sees what the processor passes on.
+    pub tap: Arc<Feed>,
 }
 
 /// Pure processors one after another in the caller's task, then the next stage.
@@ -67,6 +69,7 @@ impl Segment {
                 None => return Ok(None),
             }
             step.outgoing.add(current.items() as u64);
+            step.tap.tell(&current);
         }
         if let Some(counter) = &self.enters {
             counter.add(current.items() as u64);
@@ -123,19 +126,25 @@ impl Custody for TakenOut {
     }
 }
 
-/// Turns a panic of whatever stands behind it into a refusal: one bad batch must not end the process, nor the
-/// connection it came by.
+/// Stands behind every component that gives something on. Turns a panic of whatever comes next into a refusal: one bad
+/// batch must not end the process, nor the connection it came by. Whoever looks on sees what passes.
 pub struct PanicGuard {
     next: Arc<dyn Stage>,
     /// Where the guard stands, for the log: `receiver "otlp"`.
     place: String,
     panics: Counter,
+    tap: Arc<Feed>,
 }
 
 impl PanicGuard {
     /// A guard in front of `next`.
-    pub fn before(next: Arc<dyn Stage>, place: String, panics: Counter) -> Self {
-        Self { next, place, panics }
+    pub fn before(next: Arc<dyn Stage>, place: String, panics: Counter, tap: Arc<Feed>) -> Self {
+        Self {
+            next,
+            place,
+            panics,
+            tap,
+        }
     }
 }
 
@@ -144,6 +153,7 @@ impl Stage for PanicGuard {
         Box::pin(async move {
             let items = batch.items();
             let signal = batch.signal();
+            self.tap.tell(&batch);
             // In an async block, because a stage may work before it returns its future.
             let inner = async { self.next.consume(batch).await };
             let caught = CatchPanic { inner }.await;
@@ -153,6 +163,26 @@ impl Stage for PanicGuard {
                 Err(Refused::permanent("internal error while processing the batch").with_code(Code::Internal))
             })
         })
+    }
+}
+
+/// Stands before an exporter's queue, for whoever looks on.
+pub struct Tapped {
+    next: Arc<dyn Stage>,
+    tap: Arc<Feed>,
+}
+
+impl Tapped {
+    /// In front of `next`.
+    pub fn before(next: Arc<dyn Stage>, tap: Arc<Feed>) -> Self {
+        Self { next, tap }
+    }
+}
+
+impl Stage for Tapped {
+    fn consume(&self, batch: Batch) -> BoxFuture<'_, Result<(), Refused>> {
+        self.tap.tell(&batch);
+        self.next.consume(batch)
     }
 }
 
@@ -314,7 +344,12 @@ mod tests {
     #[tokio::test]
     async fn a_panic_becomes_a_permanent_refusal_and_is_counted() {
         let counter = Instruments::standalone(ComponentKind::Receiver, "otlp").counter("panics", "", &[]);
-        let guard = PanicGuard::before(Arc::new(Panics), "receiver \"otlp\"".to_owned(), counter.clone());
+        let guard = PanicGuard::before(
+            Arc::new(Panics),
+            "receiver \"otlp\"".to_owned(),
+            counter.clone(),
+            Arc::default(),
+        );
         let refused = guard.consume(batch(1)).await.unwrap_err();
         assert!(refused.permanent);
         assert_eq!(refused.code, Some(Code::Internal));
@@ -364,6 +399,7 @@ mod tests {
             incoming: Counter::default(),
             outgoing: Counter::default(),
             in_flight: Gauge::default(),
+            tap: Arc::default(),
         };
         let end = answers(Ok(()));
         let segment = Segment {
@@ -373,7 +409,13 @@ mod tests {
             next: end.clone(),
             registry: Registry::default(),
         };
+        let seen_by: Vec<_> = segment.steps.iter().map(|step| step.tap.watch()).collect();
         segment.consume(batch(5)).await.unwrap();
+        let told: Vec<usize> = seen_by
+            .into_iter()
+            .map(|mut watch| watch.try_next().map_or(0, |fresh| fresh.batch.items()))
+            .collect();
+        assert_eq!(told, [5, 0], "what a processor passes on is what one sees of it");
         let seen: Vec<(u64, u64)> = segment
             .steps
             .iter()

@@ -146,6 +146,24 @@ fn what_comes_in_is_shown_stored_queried_exported_and_ends_well() {
         ask(&["wait", "--for", "name=nothing", "--timeout", "200ms"]).0,
         Some(124)
     );
+    let (code, text, errors) = ask(&["top", "--once"]);
+    assert_eq!(code, Some(0), "{errors}");
+    for part in ["ready", "receiver  otlp", "exporter  devstore", "IN/s", " 1 spans"] {
+        assert!(text.contains(part), "{part:?} in\n{text}");
+    }
+    let mut tap = radiosonde(&ports);
+    let tap = tap.args([
+        "tap", "otlp", "--limit", "1", "--filter", "name~GET", "--format", "jsonl",
+    ]);
+    let mut tap = tap.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut says = BufReader::new(tap.stderr.take().unwrap()).lines();
+    assert!(says.next().unwrap().unwrap().contains("receiver otlp"));
+    http(ports[1], "POST", "/v1/traces", "application/x-protobuf", &spans(1)).unwrap();
+    let tapped = tap.wait_with_output().unwrap();
+    assert_eq!(tapped.status.code(), Some(0));
+    let span: Json = serde_json::from_slice(&tapped.stdout).unwrap();
+    assert_eq!(span["name"], "GET /");
+    assert_eq!(ask(&["tap", "nobody"]).0, Some(1));
     let (code, text, _) = ask(&["query", "alerts", "--format", "jsonl"]);
     assert_eq!(code, Some(0));
     assert!(text.contains("\"unknown-service\""), "{text}");
@@ -166,6 +184,8 @@ fn what_comes_in_is_shown_stored_queried_exported_and_ends_well() {
     let (code, out) = dev.end();
     assert_eq!((code, out.as_str()), (Some(0), ""));
     assert_eq!(ask(&["query", "traces"]).0, Some(3), "nobody answers any more");
+    assert_eq!(ask(&["top", "--once"]).0, Some(3));
+    assert_eq!(ask(&["tap", "otlp"]).0, Some(3));
 }
 
 #[test]
@@ -198,15 +218,20 @@ fn a_command_has_its_environment_and_its_exit_code_comes_back() {
     assert!(errors.contains("0 traces, 0 with errors"), "{errors}");
 
     // What the command sends is shown, counted, and can fail it.
-    let send = [program.as_str(), "send", "--error", "--name", "broken"];
-    let run_id = "exec \"$@\" -a run=$OTEL_RESOURCE_ATTRIBUTES";
-    let with_shell = ["sh", "-c", run_id, "sh"];
-    let command: Vec<&str> = with_shell.iter().chain(&send).copied().collect();
-    let (code, out, errors) = dev(&["--fail-on", "status=error"], &command);
+    let command = [program.as_str(), "send", "--error", "--name", "broken"];
+    let (code, out, errors) = dev(&["--fail-on", "name=whole"], &command);
     assert_eq!(out.trim().len(), 32, "{errors}");
-    // The record of `send` carries no resource of the run: nothing of this run matches.
     assert_eq!(code, Some(0), "{errors}");
-    assert!(errors.contains("nothing matches"), "{errors}");
+    assert!(
+        errors.contains("1 trace, 1 with errors") && errors.contains("nothing matches"),
+        "{errors}"
+    );
+    let (code, _, errors) = dev(&["--fail-on", "status=error"], &command);
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(errors.contains("1 match"), "{errors}");
+    // A command that fails by itself keeps its code.
+    let failing = ["sh", "-c", "\"$0\" send --error; exit 9", program.as_str()];
+    assert_eq!(dev(&["--fail-on", "status=error"], &failing).0, Some(9));
 
     assert_eq!(dev(&[], &["/no/such/program"]).0, Some(127));
     assert_eq!(dev(&[], &["/"]).0, Some(126));

@@ -5,9 +5,11 @@
 
 mod banner;
 pub mod child;
-mod keys;
+mod command;
+pub mod keys;
 pub mod plan;
 mod session;
+mod shown;
 mod watching;
 
 use std::ffi::OsString;
@@ -181,7 +183,7 @@ pub fn dev(args: &DevArgs) -> ExitCode {
     };
     let result = runtime.block_on(async {
         if args.command.attach {
-            session::attach(args).await
+            command::attach(args).await
         } else {
             session::run(args).await
         }

@@ -1,42 +1,32 @@
 //! One run of `dev`: starts everything, watches keys, signals and the command, ends everything.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::{IsTerminal, Write};
-use std::process::Stdio;
+use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::signal::Signal as UnixSignal;
-use tokio::process::Child;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::banner::{first_line, keys_line, number, summary};
-use super::child::{self, Environment};
+use super::banner::{first_line, keys_line, number};
+use super::command::{attend_command, conclude, environment_of, spawn, until_quiet};
 use super::keys::Keys;
 use super::plan::{Addresses, Listening, load};
+use super::shown::{copy, copy_target, filter_of, finding_line, mode_of, open_page, style_redraws, wanted_of};
 use super::watching::{Viewer, Wish, columns, show};
-use super::{DevArgs, Failure, PortChoice, StreamFormat, ViewArgs, ViewMode, checked_plan};
+use super::{DevArgs, Failure, PortChoice, StreamFormat, ViewArgs, checked_plan};
 use crate::admin::{PageToken, Pages};
 use crate::cli::client::{AgentArgs, Api};
-use crate::cli::output;
 use crate::cli::run::{RunOptions, Service, Signal, Signals, StartFailure};
-use crate::component::{Clock, Commons, SystemClock};
+use crate::component::{Clock, Commons, Feed, SystemClock};
 use crate::config::Inputs;
 use crate::config::types::Secret;
-use crate::dev::feed::{Feed, Watch};
-use crate::dev::lints::{Finding, Lints, Severity};
+use crate::dev::lints::{Finding, Lints};
 use crate::dev::runs::Runs;
-use crate::dev::terminal::text::{Ink, Style, harmless};
+use crate::dev::terminal::text::Style;
 use crate::dev::terminal::{Mode, Options, Paper, View};
 use crate::graph::checked::Checked;
 use crate::net::server::Endpoint;
 
-/// Silence after which a command that has ended is taken to have sent everything ...
-const QUIET: Duration = Duration::from_millis(300);
-/// ... and the longest wait for it.
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// Tries to start while somebody else takes the ports in between.
 const STARTS: usize = 3;
 
@@ -117,7 +107,8 @@ pub async fn run(args: &DevArgs) -> Result<u8, Failure> {
     Ok(code)
 }
 
-fn listen_for_signals() -> Result<Signals, Failure> {
+/// From now on; without them nothing could end it well.
+pub fn listen_for_signals() -> Result<Signals, Failure> {
     Signals::listen().map_err(|error| Failure::new(1, format!("cannot listen for signals: {error}")))
 }
 
@@ -380,44 +371,6 @@ impl Session {
     }
 }
 
-/// `▲ slow-vs-baseline  GET /quote p95 210ms, ...  radiosonde query trace a41c77e0`
-fn finding_line(finding: &Finding, style: Style) -> Option<String> {
-    // These show in the trees themselves.
-    if matches!(finding.rule, "error-span" | "n-plus-one" | "orphan-span") {
-        return None;
-    }
-    let ink = match finding.severity {
-        Severity::Critical => Ink::Red,
-        Severity::Warning => Ink::Yellow,
-        Severity::Info => Ink::Dim,
-    };
-    let mark = style.paint(&format!("{} {}", style.warning_mark(), finding.rule), ink);
-    let title = harmless(&finding.title);
-    let trace = finding
-        .evidence
-        .first()
-        .and_then(|evidence| evidence.trace_id.as_deref());
-    let how = match trace.and_then(|trace| trace.get(..8)) {
-        Some(trace) => format!("radiosonde query trace {trace}"),
-        None => harmless(&finding.fix),
-    };
-    Some(format!("{mark}  {title}  {}", style.paint(&how, Ink::Dim)))
-}
-
-/// A dumb terminal cannot go back.
-fn style_redraws() -> bool {
-    std::env::var("TERM").is_ok_and(|term| !term.is_empty() && term != "dumb")
-}
-
-fn mode_of(view: &ViewArgs) -> Mode {
-    match view.view {
-        _ if view.quiet || view.format == StreamFormat::Jsonl && view.output.is_none() => Mode::Nothing,
-        ViewMode::Tree => Mode::Tree,
-        ViewMode::Line => Mode::Line,
-        ViewMode::None => Mode::Nothing,
-    }
-}
-
 /// A page that others than this machine can reach needs a token.
 fn page_token(ui: &str) -> Result<Option<PageToken>, String> {
     if Endpoint::parse(ui)?.is_local() {
@@ -429,232 +382,4 @@ fn page_token(ui: &str) -> Result<Option<PageToken>, String> {
         bearer: Secret::new(given.unwrap_or_else(random)),
         link: Secret::new(random()),
     }))
-}
-
-fn filter_of(view: &ViewArgs) -> Result<Option<crate::dev::terminal::Wanted>, String> {
-    match &view.filter {
-        Some(text) => wanted_of(text).map_err(|problem| format!("--filter: {problem}")),
-        None => Ok(None),
-    }
-}
-
-/// What a filter lets through.
-fn wanted_of(text: &str) -> Result<Option<crate::dev::terminal::Wanted>, String> {
-    if text.trim().is_empty() {
-        return Ok(None);
-    }
-    crate::dev::filter::wanted(text).map(Some)
-}
-
-/// Shows a page in the browser. Without one nothing happens.
-fn open_page(link: &str) {
-    let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
-    let started = std::process::Command::new(program)
-        .arg(link)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    if let Err(error) = started {
-        output::stderr(&format!("cannot open {link}: {program}: {error}\n"));
-    }
-}
-
-fn copy_target(view: &ViewArgs) -> Result<Box<dyn Write + Send>, String> {
-    match &view.output {
-        None => Ok(Box::new(std::io::stdout())),
-        Some(path) => {
-            let file = File::create(path).map_err(|error| format!("--output {}: {error}", path.display()))?;
-            Ok(Box::new(file))
-        }
-    }
-}
-
-/// Every request as a line of OTLP/JSON.
-async fn copy(mut watch: Watch, mut out: Box<dyn Write + Send>) {
-    while let Some(fresh) = watch.next().await {
-        let written = tokio::task::spawn_blocking(move || {
-            let mut line = match fresh.batch.to_json() {
-                Ok(line) => line,
-                // What cannot be written as JSON is in the store all the same.
-                Err(_) => return Some(out),
-            };
-            line.push(b'\n');
-            let is_written = out.write_all(&line).and_then(|()| out.flush()).is_ok();
-            is_written.then_some(out)
-        });
-        match written.await {
-            Ok(Some(again)) => out = again,
-            // A reader that has gone away ends the copy, and nothing else.
-            Ok(None) | Err(_) => return,
-        }
-    }
-}
-
-fn environment_of(args: &DevArgs, endpoint: &str, run: &str) -> Environment {
-    // Read once, so that it can be tested.
-    let variables: HashMap<String, String> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    child::environment(endpoint, run, args.command.force_env, &|name| {
-        variables.get(name).cloned()
-    })
-}
-
-fn spawn(args: &DevArgs, environment: &Environment, viewer: &Viewer) -> Result<Child, Failure> {
-    for remark in &environment.remarks {
-        viewer.say(remark.clone());
-    }
-    child::spawn(&args.command.cmd, environment).map_err(|(code, message)| Failure { code, message })
-}
-
-/// Waits for the command and passes signals on; the second Ctrl-C kills it.
-async fn attend_command(mut child: Child, signals: &mut Signals) -> u8 {
-    let mut interrupts = 0;
-    loop {
-        tokio::select! {
-            status = child.wait() => return status.map_or(1, child::code_of),
-            signal = signals.next() => match signal {
-                Signal::Stop("SIGINT") => {
-                    interrupts += 1;
-                    if interrupts > 1 {
-                        child::pass_on(&child, UnixSignal::SIGKILL);
-                    } else if !std::io::stdin().is_terminal() {
-                        // A terminal sends it to the command too.
-                        child::pass_on(&child, UnixSignal::SIGINT);
-                    }
-                }
-                Signal::Stop(_) => child::pass_on(&child, UnixSignal::SIGTERM),
-                Signal::Reload => child::pass_on(&child, UnixSignal::SIGHUP),
-            },
-        }
-    }
-}
-
-/// Until nothing has come for a while.
-async fn until_quiet(mut watch: Watch) {
-    let end = Instant::now() + LONGEST_WAIT;
-    // What came while the command ran says nothing about now.
-    while watch.try_next().is_some() {}
-    loop {
-        let left = end.saturating_duration_since(Instant::now()).min(QUIET);
-        if left.is_zero() {
-            return;
-        }
-        if tokio::time::timeout(left, watch.next()).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// What a run came to.
-struct Conclusion {
-    lines: Vec<String>,
-    /// `--fail-on` found something.
-    fails: bool,
-}
-
-async fn conclude(api: &Api, run: &str, page: &str, style: Style, args: &DevArgs) -> Conclusion {
-    let mut lines = match summary(api, run, page, style).await {
-        Ok(lines) => lines,
-        Err(error) => vec![format!("no summary of run {run}: {error}")],
-    };
-    let mut fails = false;
-    if let Some(query) = &args.command.fail_on {
-        match matches_of(api, query, run).await {
-            Ok(0) => lines.push(format!("--fail-on {query:?}: nothing matches")),
-            Ok(count) => {
-                fails = true;
-                lines.push(format!("--fail-on {query:?}: {count} match"));
-            }
-            Err(error) => {
-                // A check that cannot be made has not passed.
-                fails = true;
-                lines.push(format!("--fail-on {query:?}: {error}"));
-            }
-        }
-    }
-    if args.view.quiet {
-        lines.clear();
-    }
-    Conclusion { lines, fails }
-}
-
-/// Spans and log records of a run that match.
-async fn matches_of(api: &Api, query: &str, run: &str) -> Result<u64, crate::cli::client::ApiError> {
-    let query = format!("run={run} ({query})");
-    let mut count = 0;
-    for path in ["/api/v1/spans", "/api/v1/logs"] {
-        let answer = api.get(path, &[("q", &query), ("limit", "1")]).await?;
-        count += answer["total"].as_u64().unwrap_or(0);
-    }
-    Ok(count)
-}
-
-/// `dev --attach -- CMD`: the command sends to a `dev` that runs already.
-pub async fn attach(args: &DevArgs) -> Result<u8, Failure> {
-    let mut signals = listen_for_signals()?;
-    let api = Api::new(&AgentArgs {
-        url: args.command.url.clone(),
-        token: std::env::var("RADIOSONDE_TOKEN").ok(),
-    });
-    let unreachable = |error: crate::cli::client::ApiError| Failure::new(child::EXIT_OURS, error.to_string());
-    let status = api.get("/api/v1/status", &[]).await.map_err(unreachable)?;
-    let listening = status["otlp"].as_array().map_or(&[][..], Vec::as_slice);
-    let endpoint = listening.iter().find(|one| one["protocol"] == "http");
-    let endpoint = endpoint.and_then(|one| one["endpoint"].as_str());
-    let endpoint = endpoint.ok_or_else(|| Failure::new(child::EXIT_OURS, "the agent there takes no OTLP over HTTP"))?;
-    let endpoint = if endpoint.contains("://") {
-        endpoint.to_owned()
-    } else {
-        Listening::url(endpoint)
-    };
-    let words: Vec<String> = args
-        .command
-        .cmd
-        .iter()
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect();
-    let begun = api
-        .post("/api/v1/runs", &serde_json::json!({"command": words.join(" ")}))
-        .await;
-    let begun = begun.map_err(unreachable)?;
-    let run = begun["id"].as_str().unwrap_or_default().to_owned();
-    let environment = environment_of(args, endpoint.trim_end_matches('/'), &run);
-    for remark in &environment.remarks {
-        output::stderr(&format!("{remark}\n"));
-    }
-    let spawned = child::spawn(&args.command.cmd, &environment);
-    let child = spawned.map_err(|(code, message)| Failure { code, message })?;
-    let code = attend_command(child, &mut signals).await;
-    until_counts_rest(&api).await;
-    let ended = serde_json::json!({"exit_code": code});
-    let told = api.post(&format!("/api/v1/runs/{run}"), &ended).await;
-    let style = Style {
-        is_ascii: args.view.ascii,
-        is_coloured: args.view.color.of_stderr(),
-    };
-    let found = conclude(&api, &run, api.base(), style, args).await;
-    for line in &found.lines {
-        output::stderr(&format!("{line}\n"));
-    }
-    told.map_err(unreachable)?;
-    Ok(if code == 0 && found.fails { 1 } else { code })
-}
-
-/// Until what the other `dev` has received stands still.
-async fn until_counts_rest(api: &Api) {
-    let end = Instant::now() + LONGEST_WAIT;
-    let mut before = None;
-    while Instant::now() < end {
-        let Ok(status) = api.get("/api/v1/status", &[]).await else {
-            return;
-        };
-        let received = Some(status["intake"].to_string());
-        if received == before {
-            return;
-        }
-        before = received;
-        tokio::time::sleep(QUIET).await;
-    }
 }

@@ -6,8 +6,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::component::{Clock, SystemClock};
-use crate::dev::feed::Watch;
+use crate::component::{Clock, SystemClock, Watch};
 use crate::dev::terminal::{Screen, View, Wanted};
 
 /// Between two looks for traces that have come to rest.

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 use super::query::link;
 use super::{Failed, Format, show};
-use crate::cli::client::{AgentArgs, Api};
+use crate::cli::client::{Api, StoreArgs};
 use crate::cli::colour::Colour;
 use crate::cli::dev::number;
 use crate::cli::output;
@@ -26,7 +26,7 @@ pub struct DiffArgs {
     #[arg(long)]
     pub fail_on_change: bool,
     #[command(flatten)]
-    pub agent: AgentArgs,
+    pub store: StoreArgs,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
     #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
@@ -35,7 +35,7 @@ pub struct DiffArgs {
 
 /// Prints the difference.
 pub async fn diff(args: &DiffArgs) -> Result<u8, Failed> {
-    let api = Api::new(&args.agent);
+    let api = Api::reading(&args.store).await?;
     let mut answer = api.get("/api/v1/compare", &[("a", &args.a), ("b", &args.b)]).await?;
     let differs = rows_of(&answer).iter().any(|row| row["change"] != "same");
     answer["link"] = Json::from(link(api.base(), "compare", &[("a", &args.a), ("b", &args.b)]));

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value as Json;
 
 use super::{Failed, WindowArgs, jaeger};
-use crate::cli::client::{AgentArgs, Api};
+use crate::cli::client::{AgentArgs, Api, StoreArgs};
 use crate::cli::dev::plan::Listening;
 use crate::cli::output;
 use crate::dev::parts::zip;
@@ -40,7 +40,7 @@ pub struct ExportArgs {
     #[command(flatten)]
     pub window: WindowArgs,
     #[command(flatten)]
-    pub agent: AgentArgs,
+    pub store: StoreArgs,
 }
 
 /// As what.
@@ -61,7 +61,7 @@ pub enum ExportFormat {
 
 /// Writes the file.
 pub async fn export(args: &ExportArgs) -> Result<u8, Failed> {
-    let api = Api::new(&args.agent);
+    let api = Api::reading(&args.store).await?;
     let q = args.q.join(" ");
     let format = match args.format {
         ExportFormat::Json => "json",

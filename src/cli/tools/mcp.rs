@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use super::query::{link, segment};
 use super::show::{FITTING, how_many_fit};
 use super::{Failed, wait};
-use crate::cli::client::{AgentArgs, Api, ApiError};
+use crate::cli::client::{Api, ApiError, StoreArgs};
 use crate::cli::output;
 
 /// The newest revision that is spoken, and the older ones that differ in nothing used here.
@@ -29,7 +29,7 @@ const INSTRUCTIONS: &str = "Reads the telemetry that a running `radiosonde dev` 
 #[derive(Args, Clone, Debug)]
 pub struct McpArgs {
     #[command(flatten)]
-    pub agent: AgentArgs,
+    pub store: StoreArgs,
 }
 
 /// A tool: its name, what it does, its parameters (`!` marks one that has to be there).
@@ -155,7 +155,7 @@ const TOOLS: &[Tool] = &[
 
 /// Serves until standard input ends.
 pub async fn mcp(args: &McpArgs) -> Result<u8, Failed> {
-    let api = Api::new(&args.agent);
+    let api = Api::reading(&args.store).await?;
     loop {
         // Standard input may block for hours.
         let line = tokio::task::spawn_blocking(read_line).await;
@@ -365,6 +365,7 @@ fn page_of(api: &Api, tool: &str, text: &dyn Fn(&str) -> String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::client::AgentArgs;
 
     fn api() -> Api {
         // Nobody listens there: what needs the agent is refused at once.

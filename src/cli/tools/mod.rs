@@ -1,4 +1,4 @@
-//! Commands that ask a running `dev`: `query`, `tail`, `wait`, `diff`, `send`, `doctor`, `mcp`.
+//! Commands that ask a running agent: `query`, `tail`, `wait`, `diff`, `send`, `doctor`, `mcp`, `top`, `tap`.
 //!
 //! All of them are clients of the HTTP API, as the page is: they give its numbers.
 
@@ -10,7 +10,10 @@ mod mcp;
 mod query;
 mod send;
 mod show;
+mod table;
 mod tail;
+mod tap;
+mod top;
 mod wait;
 
 use std::process::ExitCode;
@@ -24,6 +27,8 @@ pub use mcp::{McpArgs, mcp};
 pub use query::{QueryArgs, query};
 pub use send::{SendArgs, send};
 pub use tail::{TailArgs, tail};
+pub use tap::{TapArgs, tap};
+pub use top::{TopArgs, top};
 pub use wait::{WaitArgs, wait};
 
 use super::client::ApiError;

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value as Json;
 
 use super::{Failed, Format, WindowArgs, show};
-use crate::cli::client::{AgentArgs, Api};
+use crate::cli::client::{Api, StoreArgs};
 use crate::cli::colour::Colour;
 use crate::cli::output;
 use crate::dev::terminal::text::Style;
@@ -20,7 +20,7 @@ pub struct QueryArgs {
     #[command(subcommand)]
     pub what: What,
     #[command(flatten)]
-    pub agent: AgentArgs,
+    pub store: StoreArgs,
     #[arg(long, value_enum, global = true, default_value_t)]
     pub format: Format,
     #[arg(long, value_enum, global = true, value_name = "WHEN", default_value_t)]
@@ -99,7 +99,7 @@ pub struct ListArgs {
 
 /// Prints the answer.
 pub async fn query(args: &QueryArgs) -> Result<u8, Failed> {
-    let api = Api::new(&args.agent);
+    let api = Api::reading(&args.store).await?;
     let style = Style {
         is_ascii: false,
         is_coloured: args.color.of_stdout() && args.format == Format::Text,

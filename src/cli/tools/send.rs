@@ -28,6 +28,9 @@ pub struct SendArgs {
     /// Name of the span or metric, body of the log record.
     #[arg(long, default_value = "test")]
     pub name: String,
+    /// Of the resource, as an SDK takes them: key=value,key=value with percent escapes.
+    #[arg(long, env = "OTEL_RESOURCE_ATTRIBUTES", value_name = "LIST", default_value = "")]
+    pub resource: String,
     /// key=value; may be given several times.
     #[arg(short, long = "attribute", value_name = "KEY=VALUE")]
     pub attributes: Vec<String>,
@@ -49,7 +52,8 @@ pub enum Signal {
 pub async fn send(args: &SendArgs) -> Result<u8, Failed> {
     let trace = uuid::Uuid::new_v4().simple().to_string();
     let attributes = attributes_of(&args.attributes)?;
-    let (path, body) = request(args, &trace, attributes);
+    let resource = resource_of(args);
+    let (path, body) = request(args, &trace, attributes, &resource);
     let api = Api::new(&AgentArgs {
         url: args.to.clone(),
         token: None,
@@ -80,9 +84,25 @@ fn attributes_of(given: &[String]) -> Result<Json, Failed> {
     Ok(Json::from(list))
 }
 
-fn request(args: &SendArgs, trace: &str, attributes: Json) -> (&'static str, Json) {
+/// The name of the service before what the list says; as an SDK does, what is no pair in it is passed over.
+fn resource_of(args: &SendArgs) -> Json {
+    let text = |text: &str| {
+        percent_encoding::percent_decode_str(text.trim())
+            .decode_utf8_lossy()
+            .into_owned()
+    };
+    let mut list = vec![json!({"key": "service.name", "value": {"stringValue": args.service}})];
+    let pairs = args.resource.split(',').filter_map(|pair| pair.split_once('='));
+    for (key, value) in pairs.map(|(key, value)| (text(key), text(value))) {
+        if !key.is_empty() && key != "service.name" {
+            list.push(json!({"key": key, "value": {"stringValue": value}}));
+        }
+    }
+    json!({"attributes": list})
+}
+
+fn request(args: &SendArgs, trace: &str, attributes: Json, resource: &Json) -> (&'static str, Json) {
     let now = SystemClock.now().0;
-    let resource = json!({"attributes": [{"key": "service.name", "value": {"stringValue": args.service}}]});
     let scope = json!({"name": "radiosonde send", "version": env!("CARGO_PKG_VERSION")});
     match args.signal {
         Signal::Span => {

@@ -5,7 +5,7 @@ use http_body_util::BodyExt;
 use serde_json::Value as Json;
 
 use super::{Failed, Format, show};
-use crate::cli::client::{AgentArgs, Api};
+use crate::cli::client::{Api, StoreArgs};
 use crate::cli::colour::Colour;
 use crate::cli::output;
 use crate::dev::terminal::text::{Style, harmless};
@@ -32,7 +32,7 @@ pub struct TailArgs {
     #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
     pub lines: usize,
     #[command(flatten)]
-    pub agent: AgentArgs,
+    pub store: StoreArgs,
     /// json and jsonl are the same here: a record a line.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
@@ -59,11 +59,17 @@ impl Signal {
 
 /// Prints the last, and with `--follow` what comes.
 pub async fn tail(args: &TailArgs) -> Result<u8, Failed> {
-    let api = Api::new(&args.agent);
+    let api = Api::reading(&args.store).await?;
     let style = Style {
         is_ascii: false,
         is_coloured: args.color.of_stdout() && args.format == Format::Text,
     };
+    if args.follow && !api.is_live() {
+        return Err(Failed::new(
+            2,
+            "--follow needs an agent that runs: nothing comes into a stopped --data-dir",
+        ));
+    }
     let topic = args.signal.topic();
     // The stream first: what comes between the two is not missed.
     let stream = if args.follow {
@@ -79,7 +85,12 @@ pub async fn tail(args: &TailArgs) -> Result<u8, Failed> {
         let mut items = answer[topic].as_array().cloned().unwrap_or_default();
         // The newest is first in the answer and last in a tail.
         items.reverse();
-        output::text(&items.iter().map(|item| line(args, item, style)).collect::<String>());
+        output::text(
+            &items
+                .iter()
+                .map(|item| line(topic, item, args.format, style))
+                .collect::<String>(),
+        );
         if items.is_empty() && !args.follow {
             let why = answer["empty"].as_str().unwrap_or("nothing fits");
             output::stderr(&format!("nothing: {why}\n"));
@@ -109,18 +120,22 @@ fn show_event(args: &TailArgs, name: &str, data: &str, style: Style) {
         ));
         return;
     }
-    let items = data[args.signal.topic()].as_array().map_or(&[][..], Vec::as_slice);
-    output::text(&items.iter().map(|item| line(args, item, style)).collect::<String>());
+    let topic = args.signal.topic();
+    let items = data[topic].as_array().map_or(&[][..], Vec::as_slice);
+    let lines = items.iter().map(|item| line(topic, item, args.format, style));
+    output::text(&lines.collect::<String>());
 }
 
-fn line(args: &TailArgs, item: &Json, style: Style) -> String {
-    if args.format != Format::Text {
+/// A record of a list of this kind as one line.
+pub fn line(kind: &str, item: &Json, format: Format, style: Style) -> String {
+    if format != Format::Text {
         return format!("{item}\n");
     }
-    let columns = show::columns_of(args.signal.topic());
+    let columns = show::columns_of(kind);
     let cells = columns.iter().map(|column| harmless(&(column.value)(item)));
     let cells: Vec<String> = cells.filter(|cell| !cell.is_empty()).collect();
     let is_bad = item["errors"].as_u64().is_some_and(|errors| errors > 0)
+        || item["status"] == "error"
         || matches!(item["severity"]["level"].as_str(), Some("error" | "fatal"));
     let ink = if is_bad {
         crate::dev::terminal::text::Ink::Red

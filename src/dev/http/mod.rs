@@ -13,6 +13,7 @@ mod tests;
 pub use guard::guarded;
 pub use params::{Api, Params, respond};
 pub use routes::api;
+pub use stream::Texts;
 
 /// What the store adds to `GET /api/v1/status`.
 pub fn status_fields(store: &super::store::Store) -> serde_json::Map<String, serde_json::Value> {

@@ -418,7 +418,7 @@ fn logs(snapshot: &Snapshot, wish: &Wish, ticks: &[Arc<Tick>]) -> String {
 }
 
 /// A body of texts as they come.
-struct Texts(mpsc::Receiver<Bytes>);
+pub struct Texts(pub mpsc::Receiver<Bytes>);
 
 impl http_body::Body for Texts {
     type Data = Bytes;

@@ -1,13 +1,14 @@
-//! What comes into the store, for whoever watches it pass: the terminal view and the lints.
+//! What passes a place, for whoever watches: what comes into the store of `dev`, what a component gives on.
 //!
-//! A watcher that is slow misses some and learns how much; the intake never waits for one.
+//! A watcher that is slow misses some and learns how much; nothing that passes ever waits for one.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
-use crate::component::{Clock, SystemClock, UnixNanos};
+use super::{Clock, ComponentId, ComponentKind, SystemClock, UnixNanos};
 use crate::pdata::Batch;
 
 /// Batches that wait for one watcher.
@@ -15,7 +16,7 @@ const WAITING: usize = 512;
 /// Their bytes; one larger batch alone is let through.
 const WAITING_BYTES: usize = 16 << 20;
 
-/// Where the exporter tells what it has stored. One for the process.
+/// Where one tells what passes. That of the process is where the exporter `devstore` tells what it has stored.
 #[derive(Default)]
 pub struct Feed {
     is_watched: AtomicBool,
@@ -119,6 +120,39 @@ impl Watch {
     }
 }
 
+/// The places in the running graph that can be watched: behind each receiver, processor and connector, before each
+/// exporter. The graph makes them, the admin API watches them.
+#[derive(Default)]
+pub struct Taps(Mutex<BTreeMap<(ComponentKind, ComponentId), Arc<Feed>>>);
+
+impl Taps {
+    /// That of a component, one for all pipelines it stands in.
+    pub fn of(&self, kind: ComponentKind, id: &ComponentId) -> Arc<Feed> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry((kind, id.clone())).or_default())
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<(ComponentKind, ComponentId, Arc<Feed>)> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter()
+            .map(|((kind, id), feed)| (*kind, id.clone(), Arc::clone(feed)))
+            .collect()
+    }
+
+    /// Those of components that are no longer there: whoever watches them hears the end.
+    pub fn keep(&self, is_there: impl Fn(ComponentKind, &ComponentId) -> bool) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|(kind, id), feed| {
+            let stays = is_there(*kind, id);
+            if !stays {
+                feed.close();
+            }
+            stays
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
@@ -161,5 +195,16 @@ mod tests {
         feed.tell(&batch(1));
         assert_eq!(watch.take_missed(), 3);
         assert!(watch.try_next().is_some() && watch.try_next().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_component_has_one_tap_until_it_is_gone() {
+        let taps = Taps::default();
+        let id = ComponentId::new("otlp");
+        let mut watch = taps.of(ComponentKind::Receiver, &id).watch();
+        taps.of(ComponentKind::Receiver, &id).tell(&batch(1));
+        assert!(watch.next().await.is_some());
+        taps.keep(|kind, _| kind == ComponentKind::Exporter);
+        assert!(watch.next().await.is_none() && taps.all().is_empty());
     }
 }
