@@ -147,8 +147,7 @@ impl Reader {
                 Some(found) => Some(found),
                 None => find_header(file.as_mut(), open.nonce, open.offset, readable, step_over)?,
             };
-            let limit = self.segments.limit_of(open.number);
-            let found = found.filter(|(_, header)| header.before.records < limit);
+            let found = found.filter(|(_, header)| self.segments.counts(open.number, header.before));
             let Some((offset, header)) = found else {
                 open.offset = open.offset.max(readable);
                 if !sealed {

@@ -63,15 +63,16 @@ impl Segments {
         self.lock().iter().find(|segment| segment.number >= number).cloned()
     }
 
-    /// The first record that a later segment holds. What an earlier one has of it and what follows is left of a write that
-    /// failed, and was written again.
-    pub fn limit_of(&self, number: u64) -> u64 {
+    /// Whether a record of segment `number` that begins at `place` counts. It does not where a later segment says that it
+    /// begins before or at that place: then this is left of a write that failed. Either it was written again, under the
+    /// same number, or it was refused, and its number was given up but not its bytes.
+    pub fn counts(&self, number: u64, place: Totals) -> bool {
         let list = self.lock();
-        let later = list.iter().filter(|segment| segment.number > number);
-        later
-            .filter_map(|segment| Some(segment.first?.records))
-            .min()
-            .unwrap_or(u64::MAX)
+        let mut later = list.iter().filter(|segment| segment.number > number);
+        later.all(|segment| {
+            let first = segment.first.as_ref();
+            first.is_none_or(|first| place.records < first.records && place.bytes < first.bytes)
+        })
     }
 
     /// Bytes of all of them on the disk.

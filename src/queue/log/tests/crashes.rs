@@ -155,6 +155,27 @@ fn a_call_that_fails_takes_nothing_that_was_acknowledged() {
 }
 
 #[test]
+fn histories_that_once_failed_hold() {
+    // A refused group, of which the disk kept a part, was told as lost.
+    for (seed, fault, calls, at) in [(10_004, Fault::Io, 4, 171)] {
+        for with_crash in [true, false] {
+            let fs = SimFs::default();
+            let mut story = Story::default();
+            fs.plan(Plan { fault, at, calls });
+            run(&fs, seed, &mut story);
+            match with_crash {
+                true => fs.crash(seed * 1_000 + at as u64),
+                false => fs.kill(),
+            }
+            story.check(
+                &mut reopen(&fs),
+                &format!("seed {seed}, {fault:?} for {calls} at call {at}"),
+            );
+        }
+    }
+}
+
+#[test]
 fn a_kill_between_any_two_calls_brings_back_only_what_was_not_marked() {
     let fs = SimFs::default();
     let mut log = reopen(&fs);
