@@ -135,8 +135,8 @@ fn recover(
         end = found;
     }
     // Numbers that were never used for anything that was acknowledged.
-    for range in torn {
-        saved.settled.insert(range);
+    for range in &torn {
+        saved.settled.insert(*range);
     }
     let last_settled = saved
         .settled
@@ -165,7 +165,7 @@ fn recover(
         Arc::clone(&settled),
         (last_number, end),
     );
-    let writer = Writer::new(writer::Start {
+    let mut writer = Writer::new(writer::Start {
         fs,
         segments,
         settled,
@@ -174,6 +174,9 @@ fn recover(
         end,
         lock,
     });
+    if !torn.is_empty() {
+        writer.note_torn(&torn);
+    }
     Ok(Opened {
         writer,
         reader,

@@ -390,6 +390,13 @@ impl Writer {
         }
     }
 
+    /// Writes down what a start has found torn: nobody may tell it as lost when other segments stand behind it.
+    pub(super) fn note_torn(&mut self, torn: &[Range]) {
+        if self.snapshot().is_err() {
+            self.unmarked.extend_from_slice(torn);
+        }
+    }
+
     /// Writes down what is settled and how far the log has come. Does not sync.
     pub fn mark(&mut self) -> io::Result<()> {
         if !self.cursor.is_full() && self.cursor.mark(&self.unmarked, self.synced).is_ok() {

@@ -156,8 +156,9 @@ fn a_call_that_fails_takes_nothing_that_was_acknowledged() {
 
 #[test]
 fn histories_that_once_failed_hold() {
-    // A refused group, of which the disk kept a part, was told as lost.
-    for (seed, fault, calls, at) in [(10_004, Fault::Io, 4, 171)] {
+    // A refused group, of which the disk kept a part, was told as lost; so was one that a restart found torn, when other
+    // segments came behind it.
+    for (seed, fault, calls, at) in [(10_004, Fault::Io, 4, 171), (10_004, Fault::Io, 4, 189)] {
         for with_crash in [true, false] {
             let fs = SimFs::default();
             let mut story = Story::default();
