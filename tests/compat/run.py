@@ -61,6 +61,7 @@ def checks():
     yield "xray_poll", None if has_module(python, "boto3") else "boto3 is not installed"
     if (HERE / "boto3_simulator.py").exists():
         yield "boto3_simulator", None if has_module(python, "boto3") else "boto3 is not installed"
+    yield "alertmanager", None if shutil.which("prometheus-alertmanager") else "prometheus-alertmanager is not installed"
     yield "archive_phoenix", sdk or (None if has_module(phoenix, "phoenix") else "arize-phoenix is not installed")
     yield "archive_moto", None if has_module(python, "moto.server") and has_module(python, "boto3") else "boto3 or moto is not installed"
     yield "xray_sdk", None if has_module(python, "aws_xray_sdk") else "the AWS X-Ray SDK for Python is not installed"

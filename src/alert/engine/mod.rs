@@ -5,19 +5,27 @@
 //! is nothing but the fold of those findings ([`machine`]), so that late data, duplicates and restarts lead to the same
 //! history. Nothing here reads a clock or a disk: `now` is brought by the caller, and state is handed out as text.
 
+mod episodes;
+mod explain;
+mod learned;
 mod machine;
 mod saved;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod throttles;
+mod usual;
 mod watched;
 
 use std::sync::Arc;
 
+pub use episodes::Episode;
+pub use explain::Question;
 pub use machine::{Found, Instance, Phase};
 pub use saved::Restored;
 pub use sources::{Source, SourceKind};
-pub use watched::{Episode, Watched};
+pub use usual::{Band, WARM_UP};
+pub use watched::Watched;
 
 use self::sources::Sources;
 use super::Told;
@@ -40,6 +48,8 @@ pub struct EngineSettings {
     pub allowed_lateness: i64,
     /// A gap for which `for` goes on counting.
     pub outage_tolerance: i64,
+    /// The ticks of a longer gap are not made up for.
+    pub backfill: i64,
     /// How old a point without a period may be.
     pub lookback: i64,
     pub limits: StoreLimits,
@@ -52,6 +62,7 @@ impl Default for EngineSettings {
             idle_timeout: 300_000,
             allowed_lateness: 600_000,
             outage_tolerance: 3_600_000,
+            backfill: 86_400_000,
             lookback: 300_000,
             limits: StoreLimits::default(),
         }
@@ -163,6 +174,12 @@ impl Engine {
     /// The number of a source; a new one where the key is not known.
     pub fn source(&mut self, key: &str, kind: SourceKind) -> u32 {
         self.sources.number(key, kind)
+    }
+
+    /// A source polls resources of this AWS service (`dynamodb`): rules about it wait for it, also before they have a series
+    /// of it.
+    pub fn serves(&mut self, source: u32, service: &str) {
+        self.sources.serves(source, service);
     }
 
     /// The series of these labels, as [`Store::intern`].
@@ -324,7 +341,8 @@ impl Engine {
                 let sources = watched
                     .selections()
                     .filter_map(|id| self.store.selection(id))
-                    .flat_map(|s| s.sources());
+                    .flat_map(|s| s.sources().iter().copied());
+                let sources = sources.chain(self.sources.of_services(watched.services()));
                 self.sources
                     .watermark(sources, watched.rule().extra.delay, now, &self.settings)
             };

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::episodes::Episode;
 use super::machine::{Instances, Tick};
-use super::watched::{Episode, Labels, Watched, nanos};
+use super::watched::{Labels, Watched, nanos};
 use super::{Engine, Orphan};
 use crate::alert::Told;
 

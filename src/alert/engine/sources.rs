@@ -24,6 +24,8 @@ pub struct Source {
     heard_at: i64,
     lag: Lag,
     gone: bool,
+    /// The AWS service whose resource it polls, as in names of metrics.
+    service: Option<String>,
 }
 
 /// How late points are, in steps of half a minute.
@@ -114,9 +116,28 @@ impl Sources {
             heard_at: 0,
             lag: Lag::default(),
             gone: false,
+            service: None,
         });
         self.by_key.insert(key.to_owned(), number);
         number
+    }
+
+    /// What the source polls belongs to this service.
+    pub fn serves(&mut self, number: u32, service: &str) {
+        if let Some(source) = self.list.get_mut(number as usize)
+            && source.service.as_deref() != Some(service)
+        {
+            source.service = Some(service.to_owned());
+        }
+    }
+
+    /// Every polled resource of these services, also those of which a rule has no series: it may be about to have one.
+    pub fn of_services<'a>(&'a self, services: &'a [String]) -> impl Iterator<Item = u32> + 'a {
+        let polled = self.list.iter().enumerate().filter(move |(_, source)| {
+            let serves = |service: &String| services.contains(service);
+            source.kind == SourceKind::Polled && source.service.as_ref().is_some_and(serves)
+        });
+        polled.map(|(number, _)| number as u32)
     }
 
     /// A point of the source has come.
@@ -180,9 +201,9 @@ impl Sources {
     }
 
     /// Up to which event time all of these are known. Without any: the wall clock.
-    pub fn watermark<'a>(
+    pub fn watermark(
         &self,
-        numbers: impl Iterator<Item = &'a u32>,
+        numbers: impl Iterator<Item = u32>,
         delay: Option<i64>,
         now: i64,
         settings: &EngineSettings,
@@ -190,7 +211,7 @@ impl Sources {
         let mut least: Option<i64> = None;
         let mut unknown = false;
         for number in numbers {
-            let Some(source) = self.list.get(*number as usize).filter(|source| !source.gone) else {
+            let Some(source) = self.list.get(number as usize).filter(|source| !source.gone) else {
                 continue;
             };
             let is_pushed = source.kind != SourceKind::Polled;
@@ -209,6 +230,18 @@ impl Sources {
             None if unknown => None,
             None => Some(now - delay.unwrap_or(0)),
         }
+    }
+}
+
+impl Source {
+    /// How long after a time its points of that time are waited for, milliseconds.
+    pub fn delay(&self) -> i64 {
+        own_delay(self)
+    }
+
+    /// When something came of it last, by the wall clock.
+    pub fn heard_at(&self) -> i64 {
+        self.heard_at
     }
 }
 

@@ -1,16 +1,16 @@
-//! One rule: its ticks, what they found, the states that follow, and the episodes that were told.
+//! One rule: its ticks, what they found, and the states that follow.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-use super::machine::{Change, Found, Instance, Instances, Phase, Plan, Tick, step};
+use super::episodes::{Episode, new_episode};
+use super::machine::{Found, Instance, Instances, Phase, Plan, Tick, step};
+use super::throttles::Throttles;
+use super::usual::Usuals;
 use super::{Counts, EngineSettings, State, TOLD_AFTER_END};
-use crate::alert::Told;
 use crate::alert::promql::{Evaluation, Expression};
 use crate::alert::rules::metrics::default_missing;
-use crate::alert::rules::{Group, Missing, Rule};
+use crate::alert::rules::{Group, Missing, Rule, aws_metric};
 use crate::alert::store::{SelectionId, Store};
 
 /// Names and values, sorted by name.
@@ -18,30 +18,6 @@ pub type Labels = Vec<(String, String)>;
 
 /// What an evaluation found, and the labels behind new keys.
 type Findings = (Vec<Found>, Vec<(u64, Labels)>);
-
-/// From firing to the end, as it is told. Times are event time in milliseconds.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Episode {
-    pub key: u64,
-    pub fired_at: i64,
-    pub ended_at: Option<i64>,
-    #[serde(with = "super::machine::bits")]
-    pub value: f64,
-    /// It became known by data that came late.
-    pub late: bool,
-    pub traces: Vec<String>,
-    pub pattern: String,
-    pub cause: String,
-    /// The louder of a pair fires: this is not told, unless it was before.
-    #[serde(default)]
-    pub hidden: bool,
-    /// It was told at least once.
-    #[serde(default)]
-    pub shown: bool,
-    /// Its end was told too.
-    #[serde(default)]
-    pub end_shown: bool,
-}
 
 /// Whether a point changes the past of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,12 +29,18 @@ pub(super) enum Lateness {
 
 /// A rule and where it stands.
 pub struct Watched {
-    rule: Arc<Rule>,
+    pub(super) rule: Arc<Rule>,
     identity: u64,
     plan: Plan,
+    /// Of a rule with `anomaly`.
+    pub(super) usuals: Option<Usuals>,
+    /// Of a rule with `classify`.
+    pub(super) throttles: Option<Throttles>,
     limit: usize,
-    bindings: Vec<SelectionId>,
+    pub(super) bindings: Vec<SelectionId>,
     recover_bindings: Vec<SelectionId>,
+    /// The AWS services whose metrics it reads, as in their names.
+    services: Vec<String>,
     lateness: i64,
     lookback: i64,
     pub(super) next: Option<i64>,
@@ -77,7 +59,7 @@ pub struct Watched {
     errors: u64,
     watermark: Option<i64>,
     moved_at: i64,
-    stale: bool,
+    pub(super) stale: bool,
 }
 
 impl Watched {
@@ -105,9 +87,12 @@ impl Watched {
         Self {
             identity: rule.identity(),
             plan: Plan::of(&rule, missing, interval),
+            usuals: rule.extra.anomaly.map(Usuals::new),
+            throttles: rule.extra.classify.map(|_| Throttles::new(store)),
             limit: group.limit,
             bindings,
             recover_bindings,
+            services: services(&rule.expr),
             lateness: rule.extra.allowed_lateness.unwrap_or(settings.allowed_lateness),
             lookback: settings.lookback,
             next: None,
@@ -156,12 +141,43 @@ impl Watched {
         &self.bindings
     }
 
+    /// How old a point without a period may be, milliseconds.
+    pub(super) fn lookback(&self) -> i64 {
+        self.lookback
+    }
+
+    /// The selection of one selector of the expression, or of what `recover` asks.
+    pub(super) fn selection_of(&self, recover: bool, selector: usize) -> Option<SelectionId> {
+        let bindings = if recover {
+            &self.recover_bindings
+        } else {
+            &self.bindings
+        };
+        bindings.get(selector).copied()
+    }
+
+    /// An evaluation as at a tick.
+    pub(super) fn evaluation_of<'a>(&'a self, store: &'a Store, recover: bool) -> Evaluation<'a> {
+        self.evaluation(
+            store,
+            if recover {
+                &self.recover_bindings
+            } else {
+                &self.bindings
+            },
+        )
+    }
+
     pub fn interval(&self) -> i64 {
         self.plan.interval
     }
 
     pub(super) fn selections(&self) -> impl Iterator<Item = SelectionId> + '_ {
         self.bindings.iter().chain(&self.recover_bindings).copied()
+    }
+
+    pub(super) fn services(&self) -> &[String] {
+        &self.services
     }
 
     pub(super) fn begin_at(&mut self, time: i64) {
@@ -251,20 +267,21 @@ impl Watched {
             .is_none_or(|least| self.begun.is_some_and(|begun| at - begun >= least));
         let mut found: Vec<Found> = Vec::new();
         let mut all_labels = Vec::new();
-        let mut add = |texts: Labels, value: f64, holds: bool| -> Result<(), String> {
+        let mut add = |texts: Labels, value: f64, holds: bool| {
             let labels = self.alert_labels(texts, value);
             let key = key_of(&labels);
-            if found.iter().any(|one| one.key == key && (one.holds || holds)) {
-                return Err("two alerts of this rule would have the same labels".to_owned());
-            }
+            // With `anomaly` the expression is the value that is watched.
+            let unusual = self
+                .usuals
+                .as_ref()
+                .is_none_or(|usuals| usuals.is_unusual(key, at, value));
             all_labels.push((key, labels));
             found.push(Found {
                 key,
                 value,
-                holds: holds && enough,
+                holds: holds && enough && unusual,
                 recovered: false,
             });
-            Ok(())
         };
         if self.plan.needs_calm() {
             for outcome in evaluation
@@ -272,15 +289,21 @@ impl Watched {
                 .map_err(|error| error.to_string())?
             {
                 let texts = evaluation.texts(&outcome.element.labels);
-                add(texts, outcome.element.value, outcome.holds)?;
+                add(texts, outcome.element.value, outcome.holds);
             }
         } else {
             for element in evaluation
                 .vector(&self.rule.expr, at)
                 .map_err(|error| error.to_string())?
             {
-                add(evaluation.texts(&element.labels), element.value, true)?;
+                add(evaluation.texts(&element.labels), element.value, true);
             }
+        }
+        // The order of series is that of their arrival, and means nothing.
+        found.sort_by_key(|one| one.key);
+        let is_double = |pair: &[Found]| pair[0].key == pair[1].key && (pair[0].holds || pair[1].holds);
+        if found.windows(2).any(is_double) {
+            return Err("two alerts of this rule would have the same labels".to_owned());
         }
         let firing = found.iter().filter(|one| one.holds).count();
         if self.limit > 0 && firing > self.limit {
@@ -296,13 +319,11 @@ impl Watched {
                 .map_err(|error| error.to_string())?;
             for element in elements {
                 let key = key_of(&self.alert_labels(evaluation.texts(&element.labels), element.value));
-                if let Some(one) = found.iter_mut().find(|one| one.key == key) {
-                    one.recovered = true;
+                if let Ok(position) = found.binary_search_by_key(&key, |one| one.key) {
+                    found[position].recovered = true;
                 }
             }
         }
-        // The order of series is that of their arrival, and means nothing.
-        found.sort_by_key(|one| one.key);
         Ok((found, all_labels))
     }
 
@@ -337,7 +358,7 @@ impl Watched {
         let tolerated = settings
             .outage_tolerance
             .max(self.rule.reach(settings.lookback))
-            .max(86_400_000);
+            .max(settings.backfill);
         if watermark - next > tolerated {
             next = ceil(watermark - tolerated, interval);
         }
@@ -365,6 +386,7 @@ impl Watched {
         while self.history.len() > 1 && self.history.front().is_some_and(|tick| tick.at <= now - self.lateness) {
             if let Some(tick) = self.history.pop_front() {
                 step(&mut self.base, &tick, &self.plan, &mut Vec::new());
+                self.learn(&tick);
             }
         }
         let oldest = now - TOLD_AFTER_END.max(self.lateness) - self.plan.interval;
@@ -383,76 +405,35 @@ impl Watched {
         }
     }
 
-    fn take(&mut self, change: Change, store: &Store, counts: &mut Counts) {
-        if change.fired {
-            counts.fired += 1;
-            let traces = self.traces(change.key, store);
-            self.episodes.push(Episode {
-                key: change.key,
-                fired_at: change.at,
-                ended_at: None,
-                value: change.value,
-                late: false,
-                traces,
-                pattern: String::new(),
-                cause: String::new(),
-                hidden: false,
-                shown: false,
-                end_shown: false,
-            });
-            return;
-        }
-        counts.resolved += 1;
-        let open = self
-            .episodes
-            .iter_mut()
-            .filter(|episode| episode.key == change.key && episode.ended_at.is_none());
-        for episode in open {
-            episode.ended_at = Some(change.at);
-        }
-    }
-
-    /// Alerts that go on firing show the newest value.
-    fn keep_values(&mut self, tick: &Tick, store: &Store) {
-        for found in tick.found.iter().filter(|found| found.holds) {
-            let open = self
-                .episodes
-                .iter()
-                .position(|one| one.key == found.key && one.ended_at.is_none());
-            let Some(position) = open else { continue };
-            self.episodes[position].value = found.value;
-            if self.episodes[position].traces.is_empty() {
-                self.episodes[position].traces = self.traces(found.key, store);
+    /// What cannot change any more is learned from, unless it is what the alert fires on.
+    fn learn(&mut self, tick: &Tick) {
+        let Some(usuals) = &mut self.usuals else { return };
+        for found in &tick.found {
+            let fires = self.base.get(&found.key).is_some_and(Instance::fires);
+            if !fires {
+                usuals.learn(found.key, tick.at, found.value, self.plan.interval);
             }
         }
+        if tick.at.rem_euclid(86_400_000) < self.plan.interval {
+            usuals.tidy();
+        }
     }
 
-    /// Traces behind the series of an alert, newest first.
-    fn traces(&self, key: u64, store: &Store) -> Vec<String> {
-        let Some(labels) = self.labels.get(&key) else {
-            return Vec::new();
-        };
-        let mut traces: Vec<(i64, [u8; 16])> = Vec::new();
-        for selection in self.bindings.iter().filter_map(|id| store.selection(*id)) {
-            for series in selection.members().iter().filter_map(|id| store.series(*id)) {
-                let Some(found) = &series.traces else { continue };
-                let texts = store.texts(&series.labels);
-                let belongs = texts.iter().all(|(name, value)| {
-                    let same = labels.iter().find(|(have, _)| have == name);
-                    same.is_none_or(|(_, have)| have == value)
-                });
-                if belongs {
-                    traces.extend(found.iter().copied());
+    /// Learns from a past that is known as a whole, as it was polled: whatever is in the store from then to then.
+    pub(super) fn rehearse(&mut self, store: &Store, (from, to): (i64, i64)) {
+        let interval = self.plan.interval;
+        let mut counts = Counts::default();
+        let mut at = ceil(from + 1, interval);
+        while self.usuals.is_some() && at <= to {
+            let tick = self.evaluate(store, at, &mut counts);
+            if let Some(usuals) = &mut self.usuals {
+                for found in &tick.found {
+                    usuals.learn(found.key, at, found.value, interval);
                 }
             }
+            self.labels.clear();
+            at += interval;
         }
-        traces.sort_by_key(|trace| std::cmp::Reverse(trace.0));
-        traces.dedup_by_key(|trace| trace.1);
-        traces
-            .into_iter()
-            .take(10)
-            .map(|(_, trace)| hex::encode(trace))
-            .collect()
     }
 
     /// Looks again at the ticks that late points have changed.
@@ -500,96 +481,6 @@ impl Watched {
         true
     }
 
-    /// What was told stays told: an alert keeps the start it was told with, and one that the corrected history does not
-    /// have ends in the open.
-    fn reconcile(&mut self, fresh: Vec<Episode>, store: &Store, counts: &mut Counts) {
-        let now = self.last_tick().unwrap_or(i64::MAX);
-        let oldest = self.history.front().map_or(i64::MIN, |tick| tick.at);
-        let mut old = std::mem::take(&mut self.episodes);
-        let mut kept: Vec<Episode> = Vec::new();
-        for mut episode in fresh {
-            let end = episode.ended_at.unwrap_or(i64::MAX);
-            let same = old.iter().position(|told| {
-                told.key == episode.key
-                    && told.fired_at <= end
-                    && told.ended_at.is_none_or(|ended| ended >= episode.fired_at)
-            });
-            match same {
-                Some(position) => {
-                    let told = old.remove(position);
-                    episode = Episode {
-                        ended_at: episode.ended_at,
-                        value: if episode.value.is_nan() {
-                            told.value
-                        } else {
-                            episode.value
-                        },
-                        ..told
-                    };
-                }
-                None => {
-                    counts.fired += 1;
-                    counts.resolved += u64::from(episode.ended_at.is_some());
-                    episode.late = true;
-                    episode.traces = self.traces(episode.key, store);
-                }
-            }
-            kept.push(episode);
-        }
-        for mut told in old {
-            let within = told.ended_at.is_none_or(|ended| ended >= oldest);
-            if told.ended_at.is_none() {
-                told.ended_at = Some(now);
-                counts.resolved += 1;
-            } else if within && !told.shown {
-                // Nobody has seen it, and it was not so.
-                continue;
-            }
-            kept.push(told);
-        }
-        kept.sort_by_key(|episode| (episode.fired_at, episode.key));
-        self.episodes = kept;
-    }
-
-    /// The labels of what fires now.
-    pub(super) fn firing(&self) -> impl Iterator<Item = &Labels> {
-        let open = self.episodes.iter().filter(|episode| episode.ended_at.is_none());
-        open.filter_map(|episode| self.labels.get(&episode.key))
-    }
-
-    pub(super) fn suppress(&mut self, is_louder: impl Fn(&Labels) -> bool) {
-        for episode in &mut self.episodes {
-            let labels = self.labels.get(&episode.key);
-            let louder = labels.is_some_and(&is_louder);
-            if episode.ended_at.is_none() {
-                episode.hidden = louder && !episode.shown;
-            }
-        }
-    }
-
-    /// What is told has been shown: it will not vanish without an end.
-    pub(super) fn mark_shown(&mut self) {
-        for episode in self.episodes.iter_mut().filter(|episode| !episode.hidden) {
-            episode.shown = true;
-            episode.end_shown = episode.ended_at.is_some();
-        }
-    }
-
-    /// What has begun or ended since it was told last.
-    pub(super) fn transitions(&self, list: &mut Vec<(Told, bool)>) {
-        for episode in self.episodes.iter().filter(|episode| !episode.hidden) {
-            let Some(labels) = self.labels.get(&episode.key) else {
-                continue;
-            };
-            if !episode.shown {
-                list.push((self.told(episode, labels), false));
-            }
-            if episode.ended_at.is_some() && !episode.end_shown {
-                list.push((self.told(episode, labels), true));
-            }
-        }
-    }
-
     /// Milliseconds by which evaluation is behind the data that is there.
     pub fn lag(&self) -> i64 {
         match (self.watermark, self.next) {
@@ -601,52 +492,6 @@ impl Watched {
     /// Evaluations that failed.
     pub fn errors(&self) -> u64 {
         self.errors
-    }
-
-    pub(super) fn tell(&self, told: &mut Vec<Told>) {
-        let now = self.last_tick().or(self.next).unwrap_or(0);
-        for episode in &self.episodes {
-            if episode.hidden || episode.ended_at.is_some_and(|ended| ended <= now - TOLD_AFTER_END) {
-                continue;
-            }
-            let Some(labels) = self.labels.get(&episode.key) else {
-                continue;
-            };
-            told.push(self.told(episode, labels));
-        }
-    }
-
-    fn told(&self, episode: &Episode, labels: &Labels) -> Told {
-        let mut annotations: Labels = Vec::new();
-        for (name, template) in &self.rule.annotations {
-            annotations.push((name.clone(), template.render(labels, episode.value)));
-        }
-        if episode.late {
-            annotations.push(("late".to_owned(), "the data that shows it came late".to_owned()));
-        }
-        if self.stale && episode.ended_at.is_none() {
-            annotations.push((
-                "stale".to_owned(),
-                "its data does not come now; nothing is decided".to_owned(),
-            ));
-        }
-        for (name, text) in [("cause", &episode.cause), ("pattern", &episode.pattern)] {
-            if !text.is_empty() {
-                annotations.push((name.to_owned(), text.clone()));
-            }
-        }
-        annotations.sort();
-        Told {
-            labels: labels.clone(),
-            annotations,
-            starts_at: nanos(episode.fired_at),
-            ends_at: episode.ended_at.map(nanos),
-            value: episode.value,
-            guidance: Arc::clone(&self.rule.guidance),
-            pattern: episode.pattern.clone(),
-            cause: episode.cause.clone(),
-            traces: episode.traces.clone(),
-        }
     }
 
     pub(super) fn states(&self) -> Vec<State<'_>> {
@@ -671,20 +516,18 @@ impl Watched {
     }
 }
 
-fn new_episode(key: u64, fired_at: i64, value: f64) -> Episode {
-    Episode {
-        key,
-        fired_at,
-        ended_at: None,
-        value,
-        late: false,
-        traces: Vec::new(),
-        pattern: String::new(),
-        cause: String::new(),
-        hidden: false,
-        shown: false,
-        end_shown: false,
-    }
+/// `dynamodb` of `aws_dynamodb_throttled_requests_sum`.
+fn services(expression: &Expression) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    expression.selectors(&mut |selector| {
+        let metric = selector.name.as_deref().and_then(aws_metric);
+        if let Some((service, _)) = metric.as_ref().and_then(|metric| metric.base.split_once('_')) {
+            found.push(service.to_owned());
+        }
+    });
+    found.sort();
+    found.dedup();
+    found
 }
 
 /// What absence means for the metrics of an expression, where that is a matter of the alert and not of filling in.

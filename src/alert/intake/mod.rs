@@ -56,6 +56,8 @@ struct Place {
     hash: u64,
     /// `account|region|resource`, for the key of the source.
     key: String,
+    /// Of an ARN: `dynamodb`.
+    service: Option<String>,
 }
 
 impl Intake {
@@ -141,11 +143,21 @@ impl Intake {
         let mut hasher = self.hasher.build_hasher();
         let mut labels = Vec::new();
         let (mut account, mut region) = (String::new(), String::new());
+        let mut service = None;
         for attribute in resource.attributes() {
             let attribute = attribute?;
             hasher.write(attribute.raw());
             let key = attribute.key()?.lossy();
             let name = match key.as_ref() {
+                "cloud.resource_id" => {
+                    let arn = text_of(&attribute.value()?).unwrap_or_default();
+                    service = arn
+                        .split(':')
+                        .nth(2)
+                        .filter(|_| arn.starts_with("arn:"))
+                        .map(str::to_owned);
+                    continue;
+                }
                 "cloud.account.id" => "account_id".to_owned(),
                 "cloud.region" => "region".to_owned(),
                 "service.name" => "service_name".to_owned(),
@@ -167,6 +179,7 @@ impl Intake {
             labels,
             hash,
             key: format!("{account}|{region}|{hash:016x}"),
+            service,
         })
     }
 

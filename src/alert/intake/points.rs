@@ -70,6 +70,12 @@ impl Intake {
             &format!("{prefix}|{}", place.key),
             source_kind(is_poller, is_cloudwatch),
         );
+        if is_poller
+            && is_cloudwatch
+            && let Some(service) = &place.service
+        {
+            engine.serves(source, service);
+        }
         for point in data.points() {
             let point = point?;
             let time = i64::try_from(point.time_unix_nano()? / NANOS).unwrap_or(i64::MAX);

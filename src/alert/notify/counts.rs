@@ -72,11 +72,18 @@ const DROPPED: [&str; 4] = ["refused", "receiver_removed", "too_old", "unreadabl
 
 impl Counts {
     /// For the outlets of a configuration.
-    pub fn new(instruments: &Instruments, settings: &Settings) -> Self {
+    ///
+    /// `id`: of the component, as in the engine's own metrics.
+    pub fn new(id: &str, instruments: &Instruments, settings: &Settings) -> Self {
+        let alerts = ("alerts", id);
         let mut outs = BTreeMap::new();
         let all = settings.receivers.iter();
         for (receiver, out) in all.flat_map(|receiver| receiver.outs.iter().map(move |out| (receiver, out))) {
-            let labels = [("receiver_name", receiver.name.as_str()), ("out", out.id.as_str())];
+            let labels = [
+                alerts,
+                ("receiver_name", receiver.name.as_str()),
+                ("out", out.id.as_str()),
+            ];
             let counter = |name, help| instruments.counter(name, help, &labels);
             outs.insert(
                 out.id.clone(),
@@ -97,7 +104,7 @@ impl Counts {
                 },
             );
         }
-        let with_reason = |name, help, reason| instruments.counter(name, help, &[("reason", reason)]);
+        let with_reason = |name, help, reason| instruments.counter(name, help, &[alerts, ("reason", reason)]);
         let suppressed = Suppressed::ALL.iter().map(|reason| {
             let help = "Changes of alerts that a receiver was not told of, by reason.";
             with_reason("radiosonde_notifications_suppressed_total", help, reason.name())
@@ -106,12 +113,12 @@ impl Counts {
         let dropped = names.chain([""]).map(|receiver| {
             let counters = DROPPED.iter().map(|reason| {
                 let help = "Messages that were given up, by receiver and reason.";
-                let labels = [("receiver_name", receiver), ("reason", *reason)];
+                let labels = [alerts, ("receiver_name", receiver), ("reason", *reason)];
                 instruments.counter("radiosonde_notifications_dropped_total", help, &labels)
             });
             (receiver.to_owned(), counters.collect())
         });
-        let gauge = |name, help| instruments.gauge(name, help, &[]);
+        let gauge = |name, help| instruments.gauge(name, help, &[alerts]);
         Self(Arc::new(Bound {
             outs,
             suppressed: suppressed.collect(),

@@ -156,7 +156,7 @@ impl Notifier {
             name: format!("{}/{}", context.kind.name(), context.id),
             ended: CancellationToken::new(),
             before: OnceLock::new(),
-            counts: Counts::new(&context.instruments, &settings),
+            counts: Counts::new(context.id.as_str(), &context.instruments, &settings),
             context: context.clone(),
             dispatcher: Mutex::new(None),
             driver: Notify::new(),

@@ -7,6 +7,7 @@
 pub mod ast;
 pub mod eval;
 mod lower;
+mod show;
 #[cfg(test)]
 mod tests;
 mod tokens;

@@ -148,6 +148,16 @@ impl Rule {
         found.map_or("", |(_, template)| template.source())
     }
 
+    /// The identity of what a rule measures: what is usual for it stays known when its thresholds or words change.
+    pub fn measure(&self) -> u64 {
+        let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+        for text in [&self.group, &self.name, &self.expr.text] {
+            hasher.update(text.as_bytes());
+            hasher.update(&[0xff]);
+        }
+        hasher.digest()
+    }
+
     /// The identity of a rule: an alert of a rule that was changed in anything but its words is another alert.
     pub fn identity(&self) -> u64 {
         let mut hasher = xxhash_rust::xxh3::Xxh3::new();

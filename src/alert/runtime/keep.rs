@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use super::Runtime;
+use super::{Runtime, learned};
 use crate::alert::engine::{Engine, Restored, SourceKind};
 use crate::alert::rules::metrics::{default_fill, texts_and_name};
 use crate::alert::store::{Origin, Point, SeriesId};
@@ -63,7 +63,7 @@ struct Kept {
 }
 
 impl Runtime {
-    fn key(&self, rest: &[u8]) -> Vec<u8> {
+    pub(super) fn key(&self, rest: &[u8]) -> Vec<u8> {
         let mut key = format!("{}/{}", self.context.kind.name(), self.context.id).into_bytes();
         key.push(0);
         key.extend_from_slice(rest);
@@ -83,11 +83,13 @@ impl Runtime {
                 samples.push(value.to_vec());
                 true
             })?;
-            Ok((rules, samples))
+            let learned = learned::read(store, &prefix)?;
+            Ok((rules, samples, learned))
         })
         .await;
         match read {
-            Ok((rules, samples)) => {
+            Ok((rules, samples, learned)) => {
+                self.take_up_learned(learned);
                 let mut core = self.core();
                 let any_samples = !samples.is_empty();
                 for value in samples {
@@ -130,12 +132,7 @@ impl Runtime {
     ///
     /// # Errors
     /// When it could not be written: nothing is changed.
-    pub(super) async fn keep(
-        &self,
-        saved: &mut HashMap<u64, u64>,
-        with_samples: bool,
-        now: i64,
-    ) -> Result<(), StateError> {
+    pub(super) async fn keep(&self, saved: &mut HashMap<u64, u64>, is_last: bool, now: i64) -> Result<(), StateError> {
         let mut changes = Vec::new();
         let mut hashes = Vec::new();
         let samples;
@@ -152,13 +149,14 @@ impl Runtime {
             for identity in core.engine.forgotten() {
                 changes.push(StateChange::remove(RULES, self.key(&identity.to_be_bytes())));
             }
-            samples = with_samples.then(|| encode(&mut core));
+            changes.extend(self.learned_changes(&core.engine, is_last));
+            samples = encode(&mut core);
             if let Some(oldest) = core.engine.oldest_needed() {
                 old = oldest;
             }
         }
-        if let Some(bytes) = samples.filter(|bytes| !bytes.is_empty()) {
-            changes.push(StateChange::put(SAMPLES, self.key(&now.to_be_bytes()), bytes));
+        if !samples.is_empty() {
+            changes.push(StateChange::put(SAMPLES, self.key(&now.to_be_bytes()), samples));
         }
         if changes.is_empty() {
             return Ok(());
@@ -166,21 +164,20 @@ impl Runtime {
         let prefix = self.key(b"");
         with_state(&self.context.state, move |store| {
             // Samples that no window reaches any more.
-            if with_samples {
-                let last = prefix.len();
-                store.scan(SAMPLES, &prefix, &mut |key, _| {
-                    let time = <[u8; 8]>::try_from(&key[last..]).map_or(i64::MIN, i64::from_be_bytes);
-                    let is_old = time < old;
-                    if is_old {
-                        changes.push(StateChange::remove(SAMPLES, key));
-                    }
-                    is_old
-                })?;
-            }
+            let last = prefix.len();
+            store.scan(SAMPLES, &prefix, &mut |key, _| {
+                let time = <[u8; 8]>::try_from(&key[last..]).map_or(i64::MIN, i64::from_be_bytes);
+                let is_old = time < old;
+                if is_old {
+                    changes.push(StateChange::remove(SAMPLES, key));
+                }
+                is_old
+            })?;
             store.commit(changes)
         })
         .await?;
         saved.extend(hashes);
+        self.learned_is_kept();
         Ok(())
     }
 }

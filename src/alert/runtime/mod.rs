@@ -4,10 +4,13 @@
 mod emit;
 mod events;
 mod keep;
+mod learned;
 mod own;
+#[cfg(feature = "aws")]
+mod past;
 mod settings;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -55,6 +58,7 @@ pub struct Runtime {
     settings: Settings,
     core: Mutex<Core>,
     own: Own,
+    history: learned::History,
     listener: Mutex<Option<Arc<dyn Listener>>>,
     notifier: Arc<Notifier>,
     outlets: Mutex<Outlets>,
@@ -105,6 +109,7 @@ impl Runtime {
                 journal: keep::Journal::default(),
             }),
             own,
+            history: learned::History::default(),
             listener: Mutex::new(Some(Arc::clone(&notifier) as Arc<dyn Listener>)),
             notifier,
             outlets: Mutex::new(Outlets::default()),
@@ -117,6 +122,11 @@ impl Runtime {
         });
         let worker = Arc::clone(&runtime);
         runtime.tasks.spawn(async move { worker.run().await });
+        #[cfg(feature = "aws")]
+        {
+            let worker = Arc::clone(&runtime);
+            runtime.tasks.spawn(async move { worker.learn_the_past().await });
+        }
         runtime
     }
 
@@ -189,21 +199,29 @@ impl Runtime {
                 return;
             }
             memory.loaded = true;
+            self.history.loaded.cancel();
         }
+        self.own.rounds.add(1);
         let changed = {
             let mut core = self.core();
             let Core {
-                engine, intake, events, ..
+                engine,
+                intake,
+                events,
+                journal,
             } = &mut *core;
+            // What the agent says of itself is kept like all else: a restart would end its alerts and begin them anew.
+            journal.begin(engine);
             events.flush(now, intake, engine);
             self.own.sample(engine, now);
+            journal.end(engine);
             engine.round(now)
         };
         self.own.note(&self.core().engine, now);
         // What was decided is written with the samples it was decided by.
         let samples_due = changed || is_last || now - memory.samples_at >= KEEP_SAMPLES;
         if samples_due {
-            match self.keep(&mut memory.saved, true, now).await {
+            match self.keep(&mut memory.saved, is_last, now).await {
                 Ok(()) => memory.samples_at = now,
                 Err(error) => {
                     if let Some(left_out) = self.log.admit() {

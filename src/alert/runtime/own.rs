@@ -14,7 +14,10 @@ const SAMPLE_EVERY: i64 = 15_000;
 pub(super) struct Own {
     registry: Registry,
     pub unreadable: Counter,
+    pub rounds: Counter,
     pub state_lost: Counter,
+    #[cfg(feature = "aws")]
+    pub past_resources: Counter,
     points: Counter,
     late: Counter,
     too_late: Counter,
@@ -28,6 +31,7 @@ pub(super) struct Own {
     pending: Gauge,
     rules: Gauge,
     stale: Gauge,
+    learning: Gauge,
     series: Gauge,
     sample_bytes: Gauge,
     blind: Gauge,
@@ -70,9 +74,18 @@ impl Own {
                 "radiosonde_alerts_unreadable_total",
                 "Parts of batches that are malformed.",
             ),
+            rounds: counter(
+                "radiosonde_alerts_rounds_total",
+                "Rounds of the engine: each looks at every rule.",
+            ),
             state_lost: counter(
                 "radiosonde_alerts_state_lost_total",
                 "States of rules that could not be read.",
+            ),
+            #[cfg(feature = "aws")]
+            past_resources: counter(
+                "radiosonde_alerts_past_resources_total",
+                "Resources whose past was read from CloudWatch, to know what is usual.",
             ),
             points: counter("radiosonde_alerts_points_total", "Points that a rule selects."),
             late: late("evaluated"),
@@ -95,6 +108,10 @@ impl Own {
             stale: gauge(
                 "radiosonde_alerts_stale_rules",
                 "Rules whose data does not come: nothing is decided.",
+            ),
+            learning: gauge(
+                "radiosonde_alerts_learning_sets",
+                "Label sets of rules with `anomaly` of which it is not known yet what is usual.",
             ),
             series: gauge("radiosonde_alerts_series", "Series in the store."),
             sample_bytes: gauge("radiosonde_alerts_sample_bytes", "Bytes of samples in the store."),
@@ -142,6 +159,7 @@ impl Own {
         for (gauge, value) in [
             (&self.rules, f64::from(rules)),
             (&self.stale, f64::from(stale)),
+            (&self.learning, engine.learning().0 as f64),
             (&self.lag, lag as f64 / 1_000.0),
             (&self.firing, firing as f64),
             (&self.pending, pending as f64),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::engine::EngineSettings;
+use super::super::engine::{EngineSettings, WARM_UP};
 use super::super::rules::lint::{Weight, lint_rule};
 use super::super::rules::{Group, PromDuration, read};
 use super::super::store::StoreLimits;
@@ -18,6 +18,8 @@ pub struct Settings {
     pub groups: Vec<Group>,
     pub resource_labels: Vec<String>,
     pub events: Vec<EventRule>,
+    /// How much of the past is read to know what is usual, milliseconds; 0: none.
+    pub history: i64,
     pub notify: notify::Settings,
     /// Of the section and of the texts of the rules.
     pub fingerprint: u64,
@@ -66,14 +68,43 @@ impl Default for LimitsText {
     }
 }
 
+/// `backfill`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+struct BackfillText {
+    /// The ticks of a longer gap are not made up for.
+    max: PromDuration,
+    /// What is asked of CloudWatch for rules with `anomaly`.
+    anomaly: PromDuration,
+}
+
+impl Default for BackfillText {
+    fn default() -> Self {
+        Self {
+            max: PromDuration(EngineSettings::default().backfill),
+            anomaly: PromDuration(WARM_UP),
+        }
+    }
+}
+
+/// CloudWatch keeps points of five minutes for 63 days.
+const LONGEST_HISTORY: i64 = 60 * 86_400_000;
+
+fn read_backfill(section: &Section) -> BackfillText {
+    let Some(below) = section.take("backfill") else {
+        return BackfillText::default();
+    };
+    let Some(text) = below.read::<BackfillText>() else {
+        return BackfillText::default();
+    };
+    if !(0..=LONGEST_HISTORY).contains(&text.anomaly.0) {
+        below.error_at("anomaly", "at most 60d; 0s asks for nothing");
+    }
+    text
+}
+
 /// What the engine has no use for yet, and says so.
-const NOT_BUILT: [(&str, &str); 2] = [
-    (
-        "backfill",
-        "is not built yet: receivers ask back their own gaps, samples are kept in the state directory",
-    ),
-    ("storage", "is not built yet: the agent's state directory is used"),
-];
+const NOT_BUILT: [(&str, &str); 1] = [("storage", "is not built yet: the agent's state directory is used")];
 
 impl Settings {
     /// Reads the keys of the engine; those of the notifying side are left to it. Problems are reported to the section.
@@ -116,6 +147,7 @@ impl Settings {
         if limits.series == 0 || limits.store_bytes.0 < 64 << 10 {
             section.error_at("limits", "at least one series and 64KiB");
         }
+        let backfill = read_backfill(section);
         let mut groups = Vec::new();
         for text in texts(section, &config) {
             section.depends_on(text.content.as_bytes());
@@ -131,6 +163,7 @@ impl Settings {
                 idle_timeout: config.idle_timeout.0,
                 allowed_lateness: config.allowed_lateness.0,
                 outage_tolerance: config.outage_tolerance.0,
+                backfill: backfill.max.0,
                 limits: StoreLimits {
                     bytes: usize::try_from(limits.store_bytes.0).unwrap_or(usize::MAX),
                     series: limits.series,
@@ -139,6 +172,7 @@ impl Settings {
             },
             groups,
             resource_labels: config.resource_labels,
+            history: backfill.anomaly.0,
             events,
             notify: notify::Settings::read(section),
             fingerprint: section.fingerprint(),
@@ -198,26 +232,7 @@ fn take_file(section: &Section, text: &RuleText, groups: &mut Vec<Group>) {
         }
         return;
     }
-    let rules = || reading.file.groups.iter().flat_map(|group| &group.rules);
-    if rules().any(|rule| rule.extra.classify.is_some()) {
-        let message = format!(
-            "{}: `classify` is not built yet: alerts carry neither cause nor pattern",
-            text.name
-        );
-        section.warn_at(&text.key, message);
-    }
-    for mut group in reading.file.groups {
-        group.rules.retain(|rule| {
-            let is_built = rule.extra.anomaly.is_none();
-            if !is_built && rule.extra.enabled != Some(false) {
-                let message = format!(
-                    "{}: {}: `anomaly` is not built yet: the rule is left out",
-                    rule.place, rule.name
-                );
-                section.warn_at(&text.key, message);
-            }
-            is_built
-        });
+    for group in reading.file.groups {
         for rule in group.rules.iter().filter(|rule| rule.extra.enabled != Some(false)) {
             // What cannot work is refused by `rules check`; here it does no harm.
             for finding in lint_rule(rule)

@@ -1,3 +1,6 @@
+#[cfg(all(feature = "aws", feature = "simulator"))]
+pub(crate) mod watch;
+
 use std::sync::Mutex as StdMutex;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;

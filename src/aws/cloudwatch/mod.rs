@@ -13,6 +13,7 @@ mod lag;
 pub mod lint;
 pub mod listing;
 pub mod output;
+pub mod past;
 pub mod plan;
 mod single;
 mod stream;

@@ -1,5 +1,7 @@
 //! All series of one receiver in one account and region: what is wanted, what was said of it, what is to go out.
 
+mod known;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 

@@ -13,6 +13,7 @@ mod backfill;
 mod budget;
 mod deliver;
 mod forecast;
+mod past;
 mod poll;
 mod shard;
 mod sight;

@@ -283,6 +283,13 @@ impl Shard {
             };
             refused = back?.err();
         }
+        if refused.is_none() && !failed_altogether(&polled) {
+            tokio::select! {
+                () = quit.cancelled() => return None,
+                // In a box: it is rarely there, and large.
+                () = Box::pin(self.ask_past()) => {}
+            }
+        }
         self.say_how_it_goes(&polled).await;
         self.keep_cursors().await;
         Some(Round { refused })

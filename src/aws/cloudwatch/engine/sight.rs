@@ -4,7 +4,7 @@ use super::Shard;
 use super::poll::Polled;
 use crate::aws::cloudwatch::output::OwnPoint;
 use crate::aws::cloudwatch::tracks::Beat;
-use crate::aws::cloudwatch::want::ACCOUNT;
+use crate::aws::cloudwatch::want::{ACCOUNT, Name};
 
 /// What is known of a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,13 +59,13 @@ impl Shard {
             builder.add_own(resource, &point);
         };
         gauge(ACCOUNT, "aws.cloudwatch.poll.up", "1", f64::from(u8::from(up)));
-        let watermarks = self.tracks.watermarks(now);
+        let mut watermarks = self.tracks.known_until(now);
         let max_late = self.settings().max_late;
         let (mut blind, mut oldest) = (0, None);
         for watched in self.source.watched() {
-            if let Some(watermark) = watermarks.get(&watched.id) {
-                gauge(&watched.id, "aws.cloudwatch.watermark", "s", *watermark as f64);
-                oldest = Some(oldest.unwrap_or(*watermark).min(*watermark));
+            if let Some(watermark) = watermarks.remove(&watched.id) {
+                gauge(&watched.id, "aws.cloudwatch.watermark", "s", watermark as f64);
+                oldest = Some(oldest.unwrap_or(watermark).min(watermark));
             }
             let since = self.started.max(watched.since);
             let mut sight = sight_of(self.tracks.beat(&watched.id), since, now, max_late);
@@ -77,6 +77,12 @@ impl Shard {
                 gauge(&watched.id, "aws.cloudwatch.blind", "1", value);
             }
             blind += u32::from(sight == Sight::Blind);
+        }
+        // Jobs, pipelines, the account: nobody watches their heartbeat, and rules wait for them all the same.
+        let mut others: Vec<(&Name, i64)> = watermarks.into_iter().collect();
+        others.sort_unstable();
+        for (resource, watermark) in others {
+            gauge(resource, "aws.cloudwatch.watermark", "s", watermark as f64);
         }
         self.counts.blind.set(f64::from(blind));
         self.counts

@@ -13,7 +13,8 @@ fn what_is_not_built_or_not_there_is_refused_in_place() {
         problems("rule_files: [nowhere.yaml]\n")
     );
     assert!(problems("ha: leader\n").contains("not built"));
-    assert!(problems("backfill: {max: 1h}\n").contains("not built"));
+    assert!(problems("backfill: {max: 1h, anomaly: 90d}\n").contains("at most 60d"));
+    assert_eq!(problems("backfill: {max: 1h, anomaly: 0s}\n"), "");
     assert_eq!(problems("{}\n"), "", "the rules of the agent itself are always there");
     assert!(
         problems("route: {receiver: a}\n").contains("1:19"),

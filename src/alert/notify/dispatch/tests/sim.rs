@@ -46,7 +46,7 @@ impl Sim {
         let settings = Arc::new(Settings::read(&section));
         assert_eq!(section.problems(), Vec::<String>::new());
         let instruments = Instruments::standalone(ComponentKind::Processor, "alerts");
-        let counts = Counts::new(&instruments, &settings);
+        let counts = Counts::new("alerts", &instruments, &settings);
         Self {
             dispatcher: Dispatcher::load(Arc::clone(&settings), counts.clone(), Kept::default(), 0),
             settings,

@@ -21,6 +21,7 @@ use crate::pdata::{Batch, Decoded};
 use crate::simulator::{Fault, FaultKind, Lag, Scenario, Served, Simulator, Statistic, VirtualClock};
 
 mod access;
+mod alerts;
 mod bill;
 mod catalogue;
 mod derived;
@@ -48,6 +49,8 @@ struct Sink {
     taken: Mutex<BTreeSet<Key>>,
     /// It takes what comes and never answers.
     hanging: Mutex<bool>,
+    /// Who gets everything too.
+    beside: Mutex<Option<Arc<dyn Stage>>>,
 }
 
 impl Sink {
@@ -138,11 +141,16 @@ impl Sink {
 
 impl Stage for Sink {
     fn consume(&self, batch: Batch) -> BoxFuture<'_, Result<(), Refused>> {
+        let copy = batch.clone();
         let answer = self.take(batch);
+        let beside = self.beside.lock().unwrap().clone().filter(|_| answer.is_ok());
         let hanging = *self.hanging.lock().unwrap();
         Box::pin(async move {
             if hanging {
                 std::future::pending::<()>().await;
+            }
+            if let Some(beside) = beside {
+                beside.consume(copy).await?;
             }
             answer
         })

@@ -19,6 +19,7 @@ use crate::component::{Clock, UnixNanos};
 use crate::pdata::Decoded;
 use crate::simulator::{Fault, FaultKind, Lag, Scenario, Served, Simulator, Statistic, VirtualClock};
 
+mod alerts;
 mod fleet;
 mod signals;
 mod truth;
@@ -34,6 +35,8 @@ struct Sink {
     resources: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
     /// Body and attributes of each record.
     records: Mutex<Vec<(String, BTreeMap<String, String>)>>,
+    /// Who gets everything too.
+    beside: Mutex<Option<Arc<dyn Stage>>>,
 }
 
 fn texts(attributes: &[KeyValue]) -> BTreeMap<String, String> {
@@ -137,7 +140,15 @@ impl Sink {
 
 impl Stage for Sink {
     fn consume(&self, batch: Batch) -> BoxFuture<'_, Result<(), Refused>> {
-        Box::pin(std::future::ready(self.take(batch)))
+        let copy = batch.clone();
+        let answer = self.take(batch);
+        let beside = self.beside.lock().unwrap().clone().filter(|_| answer.is_ok());
+        Box::pin(async move {
+            if let Some(beside) = beside {
+                beside.consume(copy).await?;
+            }
+            answer
+        })
     }
 }
 
