@@ -215,7 +215,8 @@ async fn router(api: &Arc<Api>, tapping: Tapping) -> Router {
     }
     let http = Router::new()
         .route("/api/v1/status", get(status_json))
-        .with_state(Arc::clone(api));
+        .with_state(Arc::clone(api))
+        .merge(crate::alert::runtime::router(api.admin.commons.get()));
     let alerts = notify::router(api.admin.commons.get(), api.admin.token.clone());
     // Routers of further parts of dev mode and its pages are merged into this one, behind the same guard.
     let mut dev = http

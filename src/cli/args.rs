@@ -89,7 +89,7 @@ pub enum Command {
     /// Look into the queues on the disk while no agent runs.
     #[command(subcommand)]
     Queue(super::queue::QueueCommand),
-    /// Check and test alert rules.
+    /// Check, test and explain alert rules.
     #[command(subcommand)]
     Rules(super::rules::RulesCommand),
     /// Read what a running `dev` has stored: traces, spans, logs, metrics, errors, services.

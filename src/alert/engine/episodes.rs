@@ -40,6 +40,13 @@ pub struct Episode {
     pub end_shown: bool,
 }
 
+impl Episode {
+    /// It is over, and nobody knows.
+    pub(super) fn end_is_owed(&self) -> bool {
+        self.ended_at.is_some() && !self.end_shown && !self.hidden
+    }
+}
+
 impl Watched {
     pub(super) fn take(&mut self, change: Change, store: &Store, counts: &mut Counts) {
         if change.fired {
@@ -215,7 +222,8 @@ impl Watched {
     pub(super) fn tell(&self, told: &mut Vec<Told>) {
         let now = self.last_tick().or(self.next).unwrap_or(0);
         for episode in &self.episodes {
-            if episode.hidden || episode.ended_at.is_some_and(|ended| ended <= now - TOLD_AFTER_END) {
+            let is_old = episode.ended_at.is_some_and(|ended| ended <= now - TOLD_AFTER_END);
+            if episode.hidden || (is_old && !episode.end_is_owed()) {
                 continue;
             }
             let Some(labels) = self.labels.get(&episode.key) else {

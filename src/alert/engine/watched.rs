@@ -390,8 +390,10 @@ impl Watched {
             }
         }
         let oldest = now - TOLD_AFTER_END.max(self.lateness) - self.plan.interval;
-        self.episodes
-            .retain(|episode| episode.ended_at.is_none_or(|ended| ended > oldest));
+        self.episodes.retain(|episode| {
+            // After a gap that was longer an end is told all the same.
+            episode.ended_at.is_none_or(|ended| ended > oldest) || episode.end_is_owed()
+        });
         if self.labels.len() > 2 * (self.current.len() + self.episodes.len()) + 64 {
             let (current, base, episodes, history) = (&self.current, &self.base, &self.episodes, &self.history);
             self.labels.retain(|key, _| {

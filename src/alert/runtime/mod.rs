@@ -3,6 +3,7 @@
 
 mod emit;
 mod events;
+mod explain;
 mod keep;
 mod learned;
 mod own;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::events::Events;
+pub use self::explain::router;
 use self::own::Own;
 pub use self::settings::Settings;
 use super::engine::Engine;

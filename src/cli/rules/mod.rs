@@ -1,8 +1,9 @@
-//! `radiosonde rules`: checks rule files, runs their tests.
+//! `radiosonde rules`: checks rule files, runs their tests, explains what fires.
 //!
 //! Exit codes: 0 all is well, 1 something is wrong with a rule or a test failed, 2 a file cannot be read.
 
 mod check;
+mod explain;
 #[cfg(feature = "aws")]
 mod export;
 mod test;
@@ -29,6 +30,8 @@ pub enum RulesCommand {
     Check(CheckArgs),
     /// Run test files in promtool's format.
     Test(TestArgs),
+    /// Ask a running agent why an alert fires or does not: every part of its expression, points, sources.
+    Explain(Box<explain::ExplainArgs>),
     /// Write rules in the form of Prometheus, Alertmanager, CloudFormation or Terraform.
     ///
     /// What the target cannot say is listed on stderr and in the output. Exit codes: 0 written, 1 a file or a parameter is
@@ -65,6 +68,7 @@ pub fn rules(command: &RulesCommand, environment: &dyn Environment) -> ExitCode 
     match command {
         RulesCommand::Check(args) => check::check(args, environment),
         RulesCommand::Test(args) => test::test(args, environment),
+        RulesCommand::Explain(args) => super::tools::run(explain::explain(args)),
         #[cfg(feature = "aws")]
         RulesCommand::Export(args) => export::export(args),
     }

@@ -181,17 +181,6 @@ impl Watch {
         .sum()
     }
 
-    /// Why an alert fires or does not.
-    pub fn explain(&self, alert: &str) -> String {
-        let question = crate::alert::engine::Question {
-            alert: alert.to_owned(),
-            ..Default::default()
-        };
-        let runtime = Arc::clone(&self.ear.0.lock().unwrap());
-        let found = runtime.core().engine.explain(&question);
-        serde_json::to_string(&found).unwrap()
-    }
-
     /// What the notifying side knows of an alert.
     pub async fn incident(&self, alert: &str) -> serde_json::Value {
         let all = self.context.commons.get::<Desk>().incidents().await.unwrap();
