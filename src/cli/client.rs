@@ -19,8 +19,6 @@ use crate::component::{Commons, Registry, StatusBoard};
 use crate::dev;
 use crate::dev::store::{DEFAULT_CAP, Store};
 
-/// What stands for the agent in links where there is none.
-const LOCAL: &str = "localhost:4320";
 /// For connecting and for the head of an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Of an answer that is read as a whole.
@@ -133,7 +131,7 @@ impl Api {
         let read = tokio::task::spawn_blocking(move || stopped(&dir)).await;
         let router = read.map_err(|_panicked| ApiError::Unreadable("the directory could not be read".to_owned()))??;
         Ok(Self {
-            base: format!("http://{LOCAL}"),
+            base: String::new(),
             token: None,
             way: Way::Stopped(router),
         })
@@ -144,7 +142,7 @@ impl Api {
         matches!(self.way, Way::Network(_))
     }
 
-    /// Without a slash at its end.
+    /// Without a slash at its end; empty where no agent runs.
     pub fn base(&self) -> &str {
         &self.base
     }

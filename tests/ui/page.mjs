@@ -166,6 +166,8 @@ await check('keys: search, completion, rows, pages, help', async (page) => {
   await page.keyboard.press('g');
   await page.keyboard.press('o');
   await page.waitForURL(/\/logs$/);
+  // The keys of the list are there with it.
+  await page.locator('.vscroll').first().waitFor();
   await page.keyboard.press('?');
   assert.match(await text(page, 'dialog'), /next row/);
   await page.keyboard.press('Escape');

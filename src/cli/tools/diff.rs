@@ -101,7 +101,9 @@ fn as_text(answer: &Json, format: Format, style: Style) -> String {
             side("b")
         ));
     }
-    text.push_str(&format!("{}\n", show::plain(&answer["link"])));
+    if let Some(link) = answer["link"].as_str() {
+        text.push_str(&format!("{link}\n"));
+    }
     text
 }
 

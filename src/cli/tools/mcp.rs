@@ -341,7 +341,7 @@ async fn waited(api: &Api, text: &dyn Fn(&str) -> String) -> Result<String, ApiE
 }
 
 /// Where the page shows the same.
-fn page_of(api: &Api, tool: &str, text: &dyn Fn(&str) -> String) -> String {
+fn page_of(api: &Api, tool: &str, text: &dyn Fn(&str) -> String) -> Option<String> {
     let trace = text("trace_id");
     let page = match tool {
         "get_trace" | "get_span" => format!("trace/{trace}"),

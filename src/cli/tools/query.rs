@@ -227,12 +227,15 @@ pub fn segment(text: &str) -> String {
 }
 
 /// Where the page shows the same.
-pub fn link(base: &str, page: &str, parameters: &[(&str, &str)]) -> String {
+pub fn link(base: &str, page: &str, parameters: &[(&str, &str)]) -> Option<String> {
+    if base.is_empty() {
+        return None;
+    }
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     for (name, value) in parameters.iter().filter(|(_, value)| !value.is_empty()) {
         query.append_pair(name, value);
     }
     let query = query.finish();
     let mark = if query.is_empty() { "" } else { "?" };
-    format!("{base}/{page}{mark}{query}")
+    Some(format!("{base}/{page}{mark}{query}"))
 }

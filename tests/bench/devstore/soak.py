@@ -152,7 +152,7 @@ def soak(args, agent, otlp, ui):
         try:
             cap = get(ui, "/api/v1/status")["store"]["cap"]
             break
-        except OSError:
+        except (OSError, KeyError):
             assert time.time() < deadline and agent.poll() is None, "it did not start"
             time.sleep(0.05)
     requests, sender = Requests(), http.client.HTTPConnection("127.0.0.1", otlp, timeout=30)
