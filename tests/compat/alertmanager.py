@@ -82,7 +82,7 @@ def get(url):
     return json.loads(urllib.request.urlopen(url, timeout=5).read())
 
 
-def until(what, holds, keep_sending, seconds=50):
+def until(what, holds, keep_sending, seconds=150):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         keep_sending()
