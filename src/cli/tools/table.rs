@@ -209,9 +209,18 @@ fn rows_of(component: &Json, shows_idle: bool, style: Style) -> Vec<Row> {
             .1
             .add(flow["what"].as_str().unwrap_or_default(), whole(&flow["items"]), rate);
     }
+    // What waits and has never left has a queue and no flow.
+    let mut waits: Vec<String> = Vec::new();
+    for queue in list("queues").iter().filter(|queue| number_of(&queue["size"]) > 0.0) {
+        let signal = harmless(queue["signal"].as_str().unwrap_or_default());
+        if !signals.iter().any(|(have, _)| *have == signal) {
+            signals.push((signal.clone(), Flow::default()));
+        }
+        waits.push(signal);
+    }
     let (state, message) = (text("state"), text("message"));
     let is_ok = message.is_empty() && state == "ok";
-    signals.retain(|(_, flow)| shows_idle || flow.total > 0 || flow.lost > 0);
+    signals.retain(|(signal, flow)| shows_idle || flow.total > 0 || flow.lost > 0 || waits.contains(signal));
     if signals.is_empty() && (shows_idle || !is_ok) {
         signals.push((String::new(), Flow::default()));
     }
@@ -379,6 +388,8 @@ mod tests {
                  "flows": [flow("accepted", "1234567", 1500.4), flow("refused", "3", 0.6)]},
                 {"kind": "exporter", "id": "otlp/backup\u{1b}[2J", "state": "degraded", "message": "no route",
                  "flows": [flow("sent", "40", 1.0)], "queues": [{"signal": "traces", "size": 900.0, "capacity": 1000.0}]},
+                {"kind": "exporter", "id": "otlp/gone", "state": "ok", "message": "", "flows": [],
+                 "queues": [{"signal": "logs", "size": 4.0, "capacity": 10.0}]},
                 {"kind": "extension", "id": "health_check", "state": "ok", "message": "", "flows": [], "queues": []},
             ],
             "dropped": [{"component": "otlp/backup", "signal": "traces", "reason": "queue_full", "items": "12345"}],
@@ -395,6 +406,7 @@ mod tests {
             "1,234,567",
             "#########. 900 of 1,000",
             "degraded: no route",
+            "####...... 4 of 10",
             "DROPPED 12,345 traces by otlp/backup: queue_full",
         ] {
             assert!(text.contains(expected), "{expected:?} in\n{text}");

@@ -13,7 +13,15 @@ const STALLED: u64 = 30 * 1_000_000_000;
 struct Now {
     sent: u64,
     failed: u64,
-    waiting: f64,
+    queued: f64,
+    in_flight: f64,
+}
+
+impl Now {
+    /// What is in flight may be counted in the queue as well.
+    fn waiting(self) -> f64 {
+        self.queued.max(self.in_flight)
+    }
 }
 
 /// Since when an exporter has not moved.
@@ -42,7 +50,7 @@ impl ExporterRules {
                 failed_before: is.failed,
                 since: now,
             });
-            if is.waiting <= 0.0 || is.sent != still.sent {
+            if is.waiting() <= 0.0 || is.sent != still.sent {
                 *still = Still {
                     sent: is.sent,
                     failed_before: is.failed,
@@ -74,9 +82,8 @@ fn read(samples: &[Sample]) -> HashMap<String, Now> {
         match &sample.value {
             SampleValue::Counter(count) if is("otelcol_exporter_sent_") => exporter.sent += count,
             SampleValue::Counter(count) if is("otelcol_exporter_send_failed_") => exporter.failed += count,
-            SampleValue::Gauge(value) if is("otelcol_exporter_queue_size") || is("radiosonde_in_flight_items") => {
-                exporter.waiting += value;
-            }
+            SampleValue::Gauge(value) if is("otelcol_exporter_queue_size") => exporter.queued += value,
+            SampleValue::Gauge(value) if is("radiosonde_in_flight_items") => exporter.in_flight += value,
             _ => {}
         }
     }
@@ -94,7 +101,7 @@ fn report(id: &str, is: Now, failed: u64, for_so_long: u64) -> Report {
         rule: "exporter-stalled",
         severity: Severity::Warning,
         subject: id.to_owned(),
-        title: format!("Exporter {id} is stalled: {} wait", is.waiting),
+        title: format!("Exporter {id} is stalled: {} wait", is.waiting()),
         evidence: Evidence {
             kind: "pipeline",
             text: text.clone(),
