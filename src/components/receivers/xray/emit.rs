@@ -172,9 +172,14 @@ fn id_of(trace: &str, found: &[Entry]) -> BatchId {
         .filter(|entry| entry.taken)
         .map(|entry| entry.key)
         .collect();
+    batch_id(trace.as_bytes(), &mut keys)
+}
+
+/// What spans of a trace are known by: the same whenever the same of them are new. Sorts the keys.
+pub fn batch_id(trace: &[u8], keys: &mut [u64]) -> BatchId {
     keys.sort_unstable();
     let keys = keys.iter().flat_map(|key| key.to_le_bytes());
-    let bytes: Vec<u8> = trace.bytes().chain(keys).collect();
+    let bytes: Vec<u8> = trace.iter().copied().chain(keys).collect();
     BatchId(xxhash_rust::xxh3::xxh3_128(&bytes))
 }
 

@@ -55,10 +55,12 @@ impl Figures {
             .reduce(|sum, value| sum + value)
     }
 
+    #[cfg(feature = "aws")]
     pub fn most(&self, name: &str) -> Option<f64> {
         self.of(name).map(|figure| figure.value).reduce(f64::max)
     }
 
+    #[cfg(feature = "aws")]
     pub fn least(&self, name: &str) -> Option<f64> {
         self.of(name).map(|figure| figure.value).reduce(f64::min)
     }

@@ -41,6 +41,7 @@ pub struct Sources {
 struct Aws {
     store: Arc<Store>,
     desk: Arc<Desk>,
+    #[cfg(feature = "aws")]
     commons: Commons,
     sources: Sources,
 }
@@ -50,6 +51,7 @@ pub fn router(commons: &Commons, sources: Sources) -> Router {
     Router::new().route("/api/v1/aws", get(aws)).with_state(Aws {
         store: commons.get(),
         desk: commons.get(),
+        #[cfg(feature = "aws")]
         commons: commons.clone(),
         sources,
     })

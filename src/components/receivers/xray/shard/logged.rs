@@ -3,13 +3,14 @@
 //! A range of time is read when it has settled, once more some minutes later and once more by the sweep, for spans that
 //! came late; reading is not billed. What was handed on is remembered span by span, because a range holds parts of traces.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 
+use super::super::emit::batch_id;
 use super::super::seen::logged_key;
 use super::super::state::{Commit, day_of};
 use super::super::steps::Step;
@@ -150,20 +151,26 @@ impl Shard {
         let mut fresh = 0;
         for ((key, group), known) in keys.into_iter().zip(groups).zip(known) {
             if !known && waiting.keys.insert(key) {
-                waiting.add(group);
+                waiting.add(key, group);
                 fresh += 1;
             }
         }
         Ok(fresh)
     }
 
+    /// Trace by trace, each known by an id made of its spans: after an end in between, a durable queue knows those it has.
     async fn hand_on_logged(&mut self, waiting: &mut Waiting, numbers: Vec<(&'static str, u64)>) -> Result<(), Stop> {
-        let Waiting { keys, groups } = std::mem::take(waiting);
-        if !groups.is_empty()
+        let Waiting { keys, traces } = std::mem::take(waiting);
+        if !traces.is_empty()
             && let Some(outlet) = self.shared.outlets.traces.clone()
         {
-            let request = ExportTraceServiceRequest { resource_spans: groups };
-            self.hand_on(&outlet, Decoded::Traces(request)).await?;
+            let requests = traces.into_iter().map(|(id, mut trace)| {
+                let request = ExportTraceServiceRequest {
+                    resource_spans: trace.groups,
+                };
+                (batch_id(&id, &mut trace.keys), Decoded::Traces(request))
+            });
+            self.hand_on_all(&outlet, requests.collect()).await?;
             self.shared.steps.over(Step::Taken).await;
         }
         self.shared.steps.over(Step::Unwritten).await;
@@ -181,19 +188,29 @@ impl Shard {
 #[derive(Default)]
 struct Waiting {
     keys: HashSet<u64>,
+    /// By trace id.
+    traces: BTreeMap<Vec<u8>, OfTrace>,
+}
+
+#[derive(Default)]
+struct OfTrace {
+    keys: Vec<u64>,
     groups: Vec<ResourceSpans>,
 }
 
 impl Waiting {
-    /// Spans of one resource and scope stand together.
-    fn add(&mut self, mut group: ResourceSpans) {
+    /// Adds a group of one span. Spans of one resource and scope stand together.
+    fn add(&mut self, key: u64, mut group: ResourceSpans) {
+        let trace = group.scope_spans[0].spans[0].trace_id.clone();
+        let trace = self.traces.entry(trace).or_default();
+        trace.keys.push(key);
         let same =
-            self.groups.iter_mut().rev().take(GROUPS_BACK).find(|have| {
+            trace.groups.iter_mut().rev().take(GROUPS_BACK).find(|have| {
                 have.resource == group.resource && have.scope_spans[0].scope == group.scope_spans[0].scope
             });
         match same {
             Some(have) => have.scope_spans[0].spans.append(&mut group.scope_spans[0].spans),
-            None => self.groups.push(group),
+            None => trace.groups.push(group),
         }
     }
 }

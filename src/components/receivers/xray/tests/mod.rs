@@ -1,6 +1,6 @@
 //! The receiver against the simulated X-Ray, on its virtual clock: nothing here sleeps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::pin;
@@ -18,7 +18,7 @@ use super::steps::{Step, Steps};
 use super::*;
 use crate::aws::shards::Health;
 use crate::component::{ComponentId, Outlet, Refused, SampleValue, Stage};
-use crate::pdata::{Batch, Decoded};
+use crate::pdata::{Batch, BatchId, Decoded};
 use crate::simulator::xray::Late;
 use crate::simulator::{Fault, FaultKind, Scenario, Served, Simulator, VirtualClock};
 
@@ -38,6 +38,8 @@ struct Sink {
     spans: Mutex<BTreeMap<Key, (u32, Span)>>,
     metrics: Mutex<Vec<ExportMetricsServiceRequest>>,
     batches: Mutex<u32>,
+    /// As a durable queue: what has come under an id is not taken again.
+    known: Mutex<Option<HashSet<BatchId>>>,
 }
 
 impl Sink {
@@ -45,6 +47,12 @@ impl Sink {
         assert!(batch.origin().cursor, "the sender holds a cursor");
         if let Some(refused) = &*self.refusing.lock().unwrap() {
             return Err(refused.clone());
+        }
+        if let Some(known) = &mut *self.known.lock().unwrap()
+            && let Some(id) = batch.origin().batch_id
+            && !known.insert(id)
+        {
+            return Ok(());
         }
         *self.batches.lock().unwrap() += 1;
         match batch.decode().unwrap() {

@@ -88,3 +88,15 @@ async fn the_same_holds_for_the_log_group() {
         }
     }
 }
+
+#[tokio::test]
+async fn before_a_durable_queue_an_end_between_taken_and_written_repeats_nothing() {
+    for of_log in [false, true] {
+        let bench = match of_log {
+            true => logged::bench(short()).await,
+            false => Bench::new(short(), "traces_processed: 'off'").await,
+        };
+        *bench.sink.known.lock().unwrap() = Some(HashSet::new());
+        assert_eq!(ended_at(&bench, Step::Taken, 0).await, 0, "from the log group: {of_log}");
+    }
+}
