@@ -97,6 +97,10 @@ async fn before_a_durable_queue_an_end_between_taken_and_written_repeats_nothing
             false => Bench::new(short(), "traces_processed: 'off'").await,
         };
         *bench.sink.known.lock().unwrap() = Some(HashSet::new());
-        assert_eq!(ended_at(&bench, Step::Taken, 0).await, 0, "from the log group: {of_log}");
+        assert_eq!(
+            ended_at(&bench, Step::Taken, 0).await,
+            0,
+            "from the log group: {of_log}"
+        );
     }
 }
