@@ -207,11 +207,11 @@ fn extra_level(path: &Path, args: &[OsString]) -> Result<Option<String>, ()> {
             return Err(());
         }
     };
+    extracfg::take_over(&extra.variables, args)
+        .map_err(|error| say(format_args!("its variables cannot be set: {error}")))?;
     for (line, why) in &extra.unread {
         say(format_args!("line {line} is not read: {why}"));
     }
-    extracfg::take_over(&extra.variables, args)
-        .map_err(|error| say(format_args!("its variables cannot be set: {error}")))?;
     Ok(extra.level)
 }
 
