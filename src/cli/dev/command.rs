@@ -143,14 +143,8 @@ pub async fn attach(args: &DevArgs) -> Result<u8, Failure> {
     } else {
         Listening::url(endpoint)
     };
-    let words: Vec<String> = args
-        .command
-        .cmd
-        .iter()
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect();
     let begun = api
-        .post("/api/v1/runs", &serde_json::json!({"command": words.join(" ")}))
+        .post("/api/v1/runs", &serde_json::json!({"command": args.command.line()}))
         .await;
     let begun = begun.map_err(unreachable)?;
     let run = begun["id"].as_str().unwrap_or_default().to_owned();

@@ -123,6 +123,14 @@ pub struct CommandArgs {
     pub cmd: Vec<OsString>,
 }
 
+impl CommandArgs {
+    /// The command in one line, as runs show it.
+    fn line(&self) -> String {
+        let words: Vec<_> = self.cmd.iter().map(|word| word.to_string_lossy()).collect();
+        words.join(" ")
+    }
+}
+
 /// `--port`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PortChoice {

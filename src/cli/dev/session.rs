@@ -119,15 +119,7 @@ async fn start(args: &DevArgs, has_command: bool) -> Result<(Session, Option<Str
         let addresses = Addresses::of(args, takes_free).map_err(|message| Failure::new(2, message))?;
         let (checked, listening, inputs, config) = checked_plan(args, &addresses)?;
         let commons = Commons::default();
-        let run = has_command.then(|| {
-            let words: Vec<String> = args
-                .command
-                .cmd
-                .iter()
-                .map(|word| word.to_string_lossy().into_owned())
-                .collect();
-            commons.get::<Runs>().begin(&words.join(" "), SystemClock.now())
-        });
+        let run = has_command.then(|| commons.get::<Runs>().begin(&args.command.line(), SystemClock.now()));
         let parts = Parts {
             view: &args.view,
             checked,

@@ -263,6 +263,28 @@ impl Bench {
     fn deliver(&self, id: TraceId, start: u64, spans: &[&TrueSpan], open: bool) {
         self.far_end.noter.delivered(&spans_of(id, start, spans, open));
     }
+
+    /// Delivers every trace that starts between two times, and gives how many those are.
+    fn deliver_all(&self, from: u64, to: u64) -> u64 {
+        let traces = self.traces(from, to);
+        for (id, (start, spans)) in &traces {
+            self.deliver(*id, *start, &spans.iter().collect::<Vec<_>>(), false);
+        }
+        self.ledger.flush().unwrap();
+        traces.len() as u64
+    }
+}
+
+/// What an archive that has all of a trace says of it.
+fn copy_of(spans: &[TrueSpan]) -> StoredCopy {
+    let ids = spans
+        .iter()
+        .map(|span| <[u8; 8]>::try_from(hex::decode(&span.id).unwrap()).unwrap());
+    StoredCopy {
+        spans: spans.len() as u32,
+        span_xor: Some(span_xor(ids)),
+        ..StoredCopy::default()
+    }
 }
 
 fn start(

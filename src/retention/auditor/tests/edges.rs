@@ -230,15 +230,7 @@ async fn copies_that_were_deleted_after_the_acknowledgement_are_found_by_a_sampl
         bench.deliver(*id, *start, &spans.iter().collect::<Vec<_>>(), false);
         // Of every third the copy is gone.
         if number % 3 > 0 {
-            let ids = spans
-                .iter()
-                .map(|span| <[u8; 8]>::try_from(hex::decode(&span.id).unwrap()).unwrap());
-            let copy = StoredCopy {
-                spans: spans.len() as u32,
-                span_xor: Some(span_xor(ids)),
-                ..StoredCopy::default()
-            };
-            bench.shelf.copies.lock().unwrap().insert(*id, (copy, None));
+            bench.shelf.copies.lock().unwrap().insert(*id, (copy_of(spans), None));
         }
     }
     bench.ledger.flush().unwrap();

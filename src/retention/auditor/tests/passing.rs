@@ -19,15 +19,6 @@ fn put(bench: &Bench, number: u32, start: f64, open: bool) -> TraceId {
     TraceId::parse(&id).unwrap()
 }
 
-fn archive_all(bench: &Bench, from: u64, to: u64) -> usize {
-    let traces = bench.traces(from, to);
-    for (id, (start, spans)) in &traces {
-        bench.deliver(*id, *start, &spans.iter().collect::<Vec<_>>(), false);
-    }
-    bench.ledger.flush().unwrap();
-    traces.len()
-}
-
 #[tokio::test]
 async fn tokens_that_expire_cost_calls_and_never_a_trace() {
     // Every token, or that of every third page only.
@@ -135,7 +126,7 @@ async fn a_segment_that_never_ends_makes_a_copy_partial_and_one_that_ends_in_tim
     scenario.xray.in_progress = 1.0;
     let bench = Bench::new(scenario, EVERY_DAY).await;
     let begin = bench.now();
-    let ended = archive_all(&bench, begin, begin + DAY_S) as u64;
+    let ended = bench.deliver_all(begin, begin + DAY_S);
     bench.step_days(1.2);
     let noon = (begin + DAY_S / 2) as f64;
     let open = put(&bench, 1, noon, true);
@@ -256,7 +247,7 @@ async fn what_was_kept_long_enough_is_too_short_when_more_is_required() {
     let set = |settings: &mut Settings, days: u64| settings.ledgers[0].keep = keep(days);
     bench.reconfigured(|settings| set(settings, 100));
     let begin = bench.now();
-    let traces = archive_all(&bench, begin, begin + DAY_S) as u64;
+    let traces = bench.deliver_all(begin, begin + DAY_S);
     bench.step_days(2.5);
     let report = bench.run().await;
     assert_eq!(
@@ -296,14 +287,9 @@ async fn an_archive_that_shortens_what_it_keeps_is_asked_again() {
     let traces = bench.traces(begin, begin + DAY_S);
     let shelve = |bench: &Bench, days: Option<u64>| {
         for (id, (start, spans)) in &traces {
-            let ids = spans
-                .iter()
-                .map(|span| <[u8; 8]>::try_from(hex::decode(&span.id).unwrap()).unwrap());
             let copy = StoredCopy {
-                spans: spans.len() as u32,
-                span_xor: Some(span_xor(ids)),
                 expires_at: days.map(|days| UnixNanos::from_seconds(start + days * DAY_S)),
-                ..StoredCopy::default()
+                ..copy_of(spans)
             };
             bench.shelf.copies.lock().unwrap().insert(*id, (copy, None));
         }

@@ -15,11 +15,7 @@ fn state_at(bench: &Bench, labels: &[(&str, &str)], state: State) -> Option<f64>
 async fn regions_are_counted_apart_and_one_that_cannot_be_read_hides_no_other() {
     let bench = Bench::at("regions: [eu-central-1, us-east-1]", scenario(0.05, 1_440), EVERY_DAY).await;
     let begin = bench.now();
-    let traces = bench.traces(begin, begin + DAY_S);
-    for (id, (start, spans)) in &traces {
-        bench.deliver(*id, *start, &spans.iter().collect::<Vec<_>>(), false);
-    }
-    bench.ledger.flush().unwrap();
+    let all = bench.deliver_all(begin, begin + DAY_S);
     bench.step_days(2.5);
     let mut denied = Fault::of("GetTraceSummaries", 0, 100_000, FaultKind::Denied);
     denied.region = Some("us-east-1".to_owned());
@@ -27,7 +23,6 @@ async fn regions_are_counted_apart_and_one_that_cannot_be_read_hides_no_other() 
     let report = bench.run().await;
     let places: Vec<&str> = report.shards.iter().map(|shard| shard.place.as_str()).collect();
     assert_eq!(places, ["eu-central-1", "us-east-1"]);
-    let all = traces.len() as u64;
     assert_eq!(report.shards[0].counts.of(State::Archived), all);
     assert_eq!(report.shards[0].counts.of(State::Unknown), 0);
     assert_eq!(report.shards[1].counts.of(State::Archived), 0);
@@ -116,21 +111,12 @@ async fn a_trace_that_two_accounts_list_is_proven_by_one_copy() {
     let places = format!("regions: [eu-central-1]\naccounts: [{{role_arn: '{ROLE}'}}, {{role_arn: '{other}'}}]");
     let bench = Bench::at(&places, scenario, EVERY_DAY).await;
     let begin = bench.now();
-    let traces = bench.traces(begin, begin + DAY_S);
-    for (id, (start, spans)) in &traces {
-        bench.deliver(*id, *start, &spans.iter().collect::<Vec<_>>(), false);
-    }
-    bench.ledger.flush().unwrap();
+    let all = bench.deliver_all(begin, begin + DAY_S);
     bench.step_days(2.5);
     let report = bench.run().await;
     assert_eq!(report.shards.len(), 2);
     for shard in &report.shards {
-        assert_eq!(
-            shard.counts.of(State::Archived),
-            traces.len() as u64,
-            "{:?}",
-            shard.troubles
-        );
+        assert_eq!(shard.counts.of(State::Archived), all, "{:?}", shard.troubles);
     }
     assert_eq!(report.exit_code(true), 0);
 }
